@@ -1,0 +1,162 @@
+/*
+ * pheap/pool.h - pool files: create, open, close; durability; roots.
+ */
+#ifndef PHEAP_POOL_H
+#define PHEAP_POOL_H
+
+#include <pheap/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Sizes of a pool file in bytes. */
+#define PHEAP_MIN_SIZE (UINT64_C(8) << 20)
+#define PHEAP_MAX_SIZE (UINT64_C(1) << 40)
+
+/* A layout name, including its final 0 byte. */
+#define PHEAP_LAYOUT_MAX 64
+
+/* The name of a named root, including its final 0 byte. */
+#define PHEAP_ROOT_NAME_MAX 48
+
+/* Named roots in one pool. */
+#define PHEAP_ROOTS_MAX 63
+
+/*
+ * What an operation that returned survives. The media format is the same.
+ *
+ * DEFAULT   POWER where the file can give it (a DAX mapping, a file on a disk);
+ *           PROCESS on a memory file system (tmpfs), which a power cut empties
+ * POWER     power loss: flushes and fences on DAX, msync on a disk file.
+ *           Asked for explicitly on tmpfs: ENOTSUP, unless one of
+ *           PHEAP_FORCE_PMEM and PHEAP_FORCE_MSYNC is given
+ * PROCESS   kill -9 and abort, not power loss: no flush, no fence. The pool
+ *           carries a mark until it is closed, and a later open after a reboot
+ *           finds it and demands a check (PHEAP_CHECK_FIRST)
+ * VOLATILE  nothing: anonymous memory (path NULL), no logs
+ */
+enum pheap_durability {
+	PHEAP_DURABILITY_DEFAULT = 0,
+	PHEAP_POWER = 1,
+	PHEAP_PROCESS = 2,
+	PHEAP_VOLATILE = 3,
+};
+
+/* Flags of struct pheap_options. */
+enum {
+	/* Open for reading only; many readers may share a pool. A pool that was
+	 * not closed cleanly is recovered in a private mapping; the file is not
+	 * written. */
+	PHEAP_READONLY = 1u << 0,
+
+	/* Treat the mapping as persistent memory whatever it is: for tests and
+	 * measurements. PMEM_IS_PMEM_FORCE=1 in the environment does the same. */
+	PHEAP_FORCE_PMEM = 1u << 1,
+
+	/* Write back with msync even where cache flushes would do. */
+	PHEAP_FORCE_MSYNC = 1u << 2,
+
+	/* Accept a pool last used with PROCESS durability before a reboot, if a
+	 * full check of it finds nothing wrong. */
+	PHEAP_CHECK_FIRST = 1u << 3,
+};
+
+struct pheap_options {
+	size_t struct_size;  /* sizeof(struct pheap_options) */
+	uint64_t size;	     /* create: bytes of the file; rounded down to 64 KiB */
+	const char *layout;  /* create: stored; open: must match when not NULL */
+	unsigned durability; /* enum pheap_durability */
+	unsigned flags;	     /* PHEAP_READONLY ... */
+	unsigned mode;	     /* create: permission bits; 0 means 0600 */
+};
+
+/*
+ * Create a pool file and open it.
+ *
+ * path: the file to make; NULL with PHEAP_VOLATILE only. An existing file is
+ * EEXIST, unless it is empty, all zero, or what a create left behind that did
+ * not finish: then it is made anew. opts: may be NULL for a 64 MiB pool.
+ *
+ * Crash: until create returns, open rejects the file (EUCLEAN) and create may
+ * be called again. Errors: EINVAL, EEXIST, EBUSY, ENOSPC, ENOTSUP, ENOMEM and
+ * those of open(2). Thread-safe.
+ */
+PHEAP_API pheap_t *pheap_create(const char *path, const struct pheap_options *opts);
+
+/*
+ * Open an existing pool, and recover it if it was not closed cleanly. What had
+ * been published is there, what had not is free, and an open transaction is
+ * rolled back. Takes time in the number of lanes and unsettled log bytes, not
+ * in the size of the pool or the number of its objects.
+ *
+ * opts: may be NULL. A pool is open in one process for writing, or in many
+ * read-only: EBUSY otherwise. Two copies of a pool may be open at once, in one
+ * process too.
+ *
+ * Crash: recovery may be interrupted anywhere and runs again at the next open.
+ * Errors: EUCLEAN (damaged: message and errno say what and where, and nothing
+ * has been written), EPROTONOSUPPORT, EINVAL (layout differs), EBUSY, ENOTSUP,
+ * ENOMEM and those of open(2). Thread-safe.
+ */
+PHEAP_API pheap_t *pheap_open(const char *path, const struct pheap_options *opts);
+
+/*
+ * Settle and close a heap, and mark its pool as closed cleanly. Objects that
+ * are reserved but not published are free again. Threads whose caches still
+ * hold memory of this heap need not have ended, but no thread may be in a call
+ * on it, nor make one later.
+ *
+ * NULL is accepted. With a transaction still open: EBUSY, the heap stays open.
+ * EIO: the final write-back failed; the heap is closed, the pool is not marked
+ * clean, and the next open recovers it. In the child of a fork: EINVAL.
+ */
+PHEAP_API int pheap_close(pheap_t *heap);
+
+/* What an open heap is. */
+struct pheap_info {
+	size_t struct_size;	/* in: sizeof(struct pheap_info) */
+	uint64_t size;		/* bytes of the pool */
+	uint8_t uuid[16];	/* of the pool; its copies carry the same one */
+	char layout[PHEAP_LAYOUT_MAX];
+	unsigned format;	/* version of the media format */
+	unsigned durability;	/* in force: PHEAP_POWER ... */
+	const char *backend;	/* "pmem", "msync", "none", "volatile", "simulator" */
+	int is_pmem;		/* what libpmem says of the mapping */
+	int recovered;		/* this open had to recover the pool */
+	int readonly;
+	uint64_t granules;	/* 64 KiB units for data */
+	uint64_t lanes;		/* redo rings on media */
+	uint64_t max_object;	/* bytes of the largest object this pool can hold */
+};
+
+/* Fill in *info. Errors: EINVAL (struct_size not known). Thread-safe. */
+PHEAP_API int pheap_get_info(pheap_t *heap, struct pheap_info *info);
+
+/*
+ * The slot of the unnamed root: null after create. It lives as long as the
+ * heap is open. Never fails on an open heap. Thread-safe, no fence.
+ */
+PHEAP_API pheap_ref *pheap_root(pheap_t *heap);
+
+/*
+ * The slot of the root called name (1 to 47 bytes, no control characters);
+ * made, with a null reference, where there is none yet. Making it is one
+ * record: one fence; finding it takes none. Errors: EINVAL (the name), ENOSPC
+ * (all PHEAP_ROOTS_MAX are taken), EROFS. Thread-safe.
+ */
+PHEAP_API pheap_ref *pheap_named_root(pheap_t *heap, const char *name);
+
+/* As above, but where there is none: NULL and ENOENT. */
+PHEAP_API pheap_ref *pheap_find_root(pheap_t *heap, const char *name);
+
+/*
+ * Remove a named root whose slot is null. One record, one fence. Errors:
+ * ENOENT, EEXIST (its slot holds a reference), EROFS. Thread-safe.
+ */
+PHEAP_API int pheap_drop_root(pheap_t *heap, const char *name);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

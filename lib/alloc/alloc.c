@@ -1,0 +1,214 @@
+/*
+ * alloc.c - reserve, resize and free what is not published: the public side of
+ * the allocator.
+ */
+#include "slab.h"
+#include "span.h"
+#include "tcache.h"
+
+#include "tx/lane.h"
+
+/* ---- reserve -------------------------------------------------------------------- */
+
+static void *alloc_large(struct pheap *heap, uint64_t size)
+{
+	struct ph_tcache *cache = ph_tcache_get(heap);
+	struct ph_slab *slab;
+	int err;
+
+	if (!cache)
+		return NULL;
+	err = ph_large_reserve(heap, size, &slab);
+	if (err == -ENOSPC && size <= (uint64_t)heap->zone.granules * PM_GRANULE) {
+		/* Granules that caches, limbo and empty slabs hold. */
+		ph_checkpoint(heap);
+		ph_tcache_flush(cache);
+		ph_slab_trim(heap);
+		err = ph_large_reserve(heap, size, &slab);
+	}
+	return err ? ph_null_code(err) : ph_at(heap, slab->start);
+}
+
+static void *alloc_slow(struct pheap *heap, size_t size)
+{
+	int err = ph_heap_writable(heap, "pheap_alloc");
+
+	if (err)
+		return ph_null_code(err);
+	if (!size)
+		return ph_null(EINVAL, "pheap_alloc: size is 0");
+	if (size > PHEAP_MAX_SIZE)
+		return ph_null(ENOSPC, "pheap_alloc: %zu bytes are more than any pool has", size);
+	return alloc_large(heap, size);
+}
+
+/* The magazine was empty, or this thread has none. */
+static __attribute__((noinline)) void *alloc_refill(struct pheap *heap, unsigned cls)
+{
+	int err = ph_heap_writable(heap, "pheap_alloc");
+	struct ph_tcache *cache = err ? NULL : ph_tcache_get(heap);
+	struct ph_cached object;
+
+	if (err)
+		return ph_null_code(err);
+	if (!cache || (!cache->mag[cls].n && !ph_tcache_refill(cache, cls)))
+		return NULL;
+	object = cache->mag[cls].slot[--cache->mag[cls].n];
+	ph_set_state(object.state, PH_RESERVED);
+	return object.ptr;
+}
+
+static inline void *alloc_class(struct pheap *heap, unsigned cls)
+{
+	struct ph_magazine *mag;
+	struct ph_cached object;
+
+	if (ph_unlikely(ph_tls.id != heap->id))
+		return alloc_refill(heap, cls);
+	mag = &ph_tls.cache->mag[cls];
+	if (ph_unlikely(!mag->n))
+		return alloc_refill(heap, cls);
+	object = mag->slot[--mag->n];
+	ph_set_state(object.state, PH_RESERVED);
+	return object.ptr;
+}
+
+PHEAP_API void *pheap_alloc(pheap_t *heap, size_t size)
+{
+	if (ph_unlikely(!heap || size - 1 >= PH_SMALL_MAX))
+		return alloc_slow(heap, size);
+	return alloc_class(heap, ph_class_of(size));
+}
+
+PHEAP_API void *pheap_zalloc(pheap_t *heap, size_t size)
+{
+	void *ptr = pheap_alloc(heap, size);
+
+	if (ptr)
+		memset(ptr, 0, size);
+	return ptr;
+}
+
+PHEAP_API void *pheap_aligned_alloc(pheap_t *heap, size_t alignment, size_t size)
+{
+	unsigned cls;
+
+	if (!alignment || alignment & (alignment - 1) || alignment > PM_GRANULE)
+		return ph_null(EINVAL, "pheap_aligned_alloc: alignment %zu is not a power of two up to 65536",
+			       alignment);
+	if (!heap || size - 1 >= PH_SMALL_MAX)
+		return alloc_slow(heap, size);
+	/* The tightest class whose objects all lie at a multiple of alignment. */
+	for (cls = ph_class_of(size); ph_classes[cls].size % alignment; cls++)
+		;
+	return alloc_class(heap, cls);
+}
+
+/* ---- free ------------------------------------------------------------------------- */
+
+static const char *why_not(enum ph_state state)
+{
+	switch (state) {
+	case PH_FREE:
+	case PH_CACHED:
+	case PH_LIMBO:
+		return "is free already";
+	case PH_PUBLISHED:
+	case PH_DYING:
+		return "is published: retire it through its slot";
+	case PH_TX:
+		return "belongs to a transaction: use pheap_tx_free()";
+	default:
+		return "is not reserved";
+	}
+}
+
+int ph_reserved_find(struct pheap *heap, const char *what, const void *ptr, struct ph_object *object)
+{
+	uint64_t offset = ph_off(heap, ptr);
+
+	if (!ph_object_find(heap, offset, object))
+		return ph_error(EINVAL, "%s: %p is no object of this heap", what, ptr);
+	if (object->start != offset)
+		return ph_error(EINVAL, "%s: %p lies %llu bytes inside an object", what, ptr,
+				(unsigned long long)(offset - object->start));
+	if (ph_state(object) != PH_RESERVED)
+		return ph_error(EINVAL, "%s: the object at %p %s", what, ptr,
+				why_not(ph_state(object)));
+	return 0;
+}
+
+static int free_object(struct ph_tcache *cache, const struct ph_object *object)
+{
+	struct ph_slab *slab = object->slab;
+
+	if (slab->kind == PM_KIND_LARGE)
+		ph_large_free(cache->heap, slab, false); /* H3: nothing has written to it */
+	else
+		ph_tcache_push(cache, slab->cls, ph_at(cache->heap, object->start),
+			       &slab->state[object->index]);
+	return 0;
+}
+
+PHEAP_API int pheap_free(pheap_t *heap, void *ptr)
+{
+	struct ph_tcache *cache;
+	struct ph_object object;
+	int err;
+
+	if (!ptr)
+		return 0;
+	if (ph_unlikely(!heap || ph_tls.id != heap->id) && (err = ph_heap_writable(heap, "pheap_free")))
+		return err;
+	cache = ph_tcache_get(heap);
+	if (ph_unlikely(!cache))
+		return -errno;
+	if (ph_unlikely((err = ph_reserved_find(heap, "pheap_free", ptr, &object))))
+		return err;
+	return free_object(cache, &object);
+}
+
+/* ---- size ------------------------------------------------------------------------- */
+
+PHEAP_API size_t pheap_usable_size(pheap_t *heap, const void *ptr)
+{
+	struct ph_object object;
+	int err = ph_heap_usable(heap, "pheap_usable_size");
+
+	if (!err && (!ph_object_find(heap, ph_off(heap, ptr), &object) ||
+		     object.start != ph_off(heap, ptr) || ph_state(&object) < PH_RESERVED))
+		err = ph_error(EINVAL, "pheap_usable_size: %p is no object of this heap", ptr);
+	if (err) {
+		errno = -err;
+		return 0;
+	}
+	return object.slab->size;
+}
+
+PHEAP_API void *pheap_realloc(pheap_t *heap, void *ptr, size_t size)
+{
+	struct ph_object object;
+	uint64_t old;
+	void *moved;
+	int err;
+
+	if (!ptr)
+		return pheap_alloc(heap, size);
+	err = ph_heap_writable(heap, "pheap_realloc");
+	if (!err)
+		err = ph_reserved_find(heap, "pheap_realloc", ptr, &object);
+	if (!err && !size)
+		err = ph_error(EINVAL, "pheap_realloc: size is 0: use pheap_free()");
+	if (err)
+		return ph_null_code(err);
+	old = object.slab->size;
+	/* In place while no smaller class than half the block would do. */
+	if (size <= old && size > old / 2)
+		return ptr;
+	moved = pheap_alloc(heap, size);
+	if (!moved)
+		return NULL;
+	memcpy(moved, ptr, size < old ? size : old);
+	pheap_free(heap, ptr);
+	return moved;
+}

@@ -1,0 +1,41 @@
+/*
+ * class.h - size classes: which block a size gets, and which slab holds it.
+ *
+ * Multiples of 8 from 16 to 64, then eight classes per doubling up to 64 KiB,
+ * so that at most 12.5 % of a block above 64 bytes is unused. The slab of a
+ * class has the fewest granules that leave at most 3 % of it unused behind the
+ * last object: 1 to 8, and 15 for 60 KiB, which fits nothing smaller. Larger
+ * objects are spans of their own.
+ *
+ * Part of the media format: a span descriptor stores the class number.
+ */
+#ifndef PH_CLASS_H
+#define PH_CLASS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define PH_CLASSES 87u
+#define PH_SMALL_MAX 65536u /* the largest size that has a class */
+
+struct ph_class {
+	uint32_t size;	   /* bytes of an object */
+	uint16_t granules; /* of a slab */
+	uint16_t objects;  /* in a slab */
+};
+
+extern const struct ph_class ph_classes[PH_CLASSES];
+
+/* The class for size bytes, 1 <= size <= PH_SMALL_MAX. */
+static inline unsigned ph_class_of(size_t size)
+{
+	unsigned shift;
+
+	if (size <= 64)
+		return size <= 16 ? 0 : (unsigned)((size - 9) >> 3);
+	/* 2^(shift+3) < size <= 2^(shift+4), in eight steps of 2^shift. */
+	shift = 63u - (unsigned)__builtin_clzll(size - 1) - 3u;
+	return 7 + (shift - 3) * 8 + (unsigned)(((size - 1) >> shift) & 7);
+}
+
+#endif

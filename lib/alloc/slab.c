@@ -1,0 +1,202 @@
+/*
+ * slab.c - partial slabs of each size class. See slab.h.
+ */
+#include "slab.h"
+
+#include "tx/lane.h"
+#include "span.h"
+
+/* Spans looked at for partly filled slabs of an earlier session whenever a
+ * magazine finds none, before a new slab is made: enough to find them all
+ * within a few slabs' worth of allocations, few enough to be no pause. */
+#define DISCOVER_SPANS 8u
+
+static void link_first(struct ph_central *central, struct ph_slab *slab)
+{
+	slab->prev = NULL;
+	slab->next = central->partial;
+	if (slab->next)
+		slab->next->prev = slab;
+	central->partial = slab;
+}
+
+static void unlink_slab(struct ph_central *central, struct ph_slab *slab)
+{
+	if (slab->prev)
+		slab->prev->next = slab->next;
+	else
+		central->partial = slab->next;
+	if (slab->next)
+		slab->next->prev = slab->prev;
+}
+
+void ph_slab_offer(struct pheap *heap, struct ph_slab *slab)
+{
+	struct ph_central *central = &heap->central[slab->cls];
+
+	pthread_mutex_lock(&central->lock);
+	link_first(central, slab);
+	if (slab->free == slab->objects)
+		central->empty++;
+	pthread_mutex_unlock(&central->lock);
+}
+
+/* From one slab, in the order of addresses from its cursor on. */
+static uint32_t take_from(struct pheap *heap, struct ph_slab *slab, struct ph_cached *objects,
+			  uint32_t n)
+{
+	uint32_t taken = 0;
+
+	for (uint32_t i = slab->cursor; taken < n && slab->free; i++) {
+		if (i == slab->objects)
+			i = 0;
+		if (__atomic_load_n(&slab->state[i], __ATOMIC_RELAXED) != PH_FREE)
+			continue;
+		ph_set_state(&slab->state[i], PH_CACHED);
+		objects[taken].ptr = ph_at(heap, slab->start + i * slab->size);
+		objects[taken++].state = &slab->state[i];
+		slab->free--;
+		slab->cursor = i + 1 == slab->objects ? 0 : i + 1;
+	}
+	return taken;
+}
+
+static uint32_t take_listed(struct pheap *heap, struct ph_central *central,
+			    struct ph_cached *objects, uint32_t n)
+{
+	uint32_t taken = 0;
+
+	pthread_mutex_lock(&central->lock);
+	while (taken < n && central->partial) {
+		struct ph_slab *slab = central->partial;
+
+		if (slab->free == slab->objects)
+			central->empty--;
+		taken += take_from(heap, slab, objects + taken, n - taken);
+		if (!slab->free)
+			unlink_slab(central, slab);
+	}
+	pthread_mutex_unlock(&central->lock);
+	/* Popped from the end, they come out in the order of their addresses. */
+	for (uint32_t i = 0; i < taken / 2; i++) {
+		struct ph_cached swap = objects[i];
+
+		objects[i] = objects[taken - 1 - i];
+		objects[taken - 1 - i] = swap;
+	}
+	return taken;
+}
+
+static int add_slab(struct pheap *heap, unsigned cls)
+{
+	struct ph_slab *slab;
+	int err = ph_span_reserve(heap, PM_KIND_SLAB, cls, 0, &slab);
+
+	if (!err)
+		ph_slab_offer(heap, slab);
+	return err;
+}
+
+/* The pool is full: look into every corner. True where something came of it. */
+static bool squeeze(struct pheap *heap, unsigned step)
+{
+	switch (step) {
+	case 0:
+		while (ph_span_discover(heap, 1024))
+			;
+		return true;
+	case 1:
+		ph_checkpoint(heap); /* what large objects left behind */
+		ph_large_drain(heap);
+		ph_slab_trim(heap);
+		return true;
+	default:
+		return false;
+	}
+}
+
+uint32_t ph_slab_take(struct pheap *heap, unsigned cls, struct ph_cached *objects, uint32_t n)
+{
+	struct ph_central *central = &heap->central[cls];
+	uint32_t taken = take_listed(heap, central, objects, n);
+
+	if (!taken && ph_span_discover(heap, DISCOVER_SPANS))
+		taken = take_listed(heap, central, objects, n);
+	for (unsigned step = 0; !taken; step++) {
+		int err = add_slab(heap, cls);
+
+		if (err && (err != -ENOSPC || !squeeze(heap, step))) {
+			errno = -err;
+			return 0;
+		}
+		taken = take_listed(heap, central, objects, n);
+	}
+	return taken;
+}
+
+/* True: the slab is empty, unlinked, and to be ended by the caller. */
+static bool give_one(struct ph_central *central, struct ph_slab *slab, uint8_t *state)
+{
+	ph_set_state(state, PH_FREE);
+	if (!slab->free++)
+		link_first(central, slab);
+	if (slab->free < slab->objects)
+		return false;
+	if (!central->empty) {
+		central->empty = 1;
+		return false;
+	}
+	unlink_slab(central, slab);
+	return true;
+}
+
+void ph_slab_give(struct pheap *heap, unsigned cls, const struct ph_cached *objects, uint32_t n)
+{
+	struct ph_central *central = &heap->central[cls];
+	struct ph_slab *ended = NULL, *slab;
+	struct ph_zone *zone = &heap->zone;
+
+	pthread_mutex_lock(&central->lock);
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t g = (ph_off(heap, objects[i].ptr) - zone->data) >> PM_GRANULE_SHIFT;
+
+		slab = zone->map[g];
+		if (give_one(central, slab, objects[i].state)) {
+			slab->next = ended;
+			ended = slab;
+		}
+	}
+	pthread_mutex_unlock(&central->lock);
+	while ((slab = ended)) {
+		ended = slab->next;
+		ph_span_end(heap, slab);
+	}
+}
+
+/* Unlink one slab that has nothing but FREE objects. */
+static struct ph_slab *pop_empty(struct ph_central *central)
+{
+	struct ph_slab *slab;
+
+	pthread_mutex_lock(&central->lock);
+	for (slab = central->partial; slab; slab = slab->next)
+		if (slab->free == slab->objects)
+			break;
+	if (slab) {
+		unlink_slab(central, slab);
+		central->empty--;
+	}
+	pthread_mutex_unlock(&central->lock);
+	return slab;
+}
+
+void ph_slab_trim(struct pheap *heap)
+{
+	for (unsigned cls = 0; cls < PH_CLASSES; cls++) {
+		struct ph_slab *slab;
+
+		while (__atomic_load_n(&heap->central[cls].empty, __ATOMIC_RELAXED) &&
+		       (slab = pop_empty(&heap->central[cls])))
+			ph_span_end(heap, slab);
+	}
+}

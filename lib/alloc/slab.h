@@ -1,0 +1,31 @@
+/*
+ * slab.h - slabs of one size class: where magazines are filled and drained.
+ *
+ * A slab with a FREE object is on its class's list. One slab a class with
+ * nothing but FREE objects is kept; further ones go back to the zone, so that
+ * memory moves between classes and a single object does not make and end a slab
+ * again and again.
+ *
+ * LOCKS: central.lock; zone.lock is never taken under it.
+ */
+#ifndef PH_SLAB_H
+#define PH_SLAB_H
+
+#include "heap.h"
+
+/* A slab with FREE objects joins its class: after loading or reserving. */
+void ph_slab_offer(struct pheap *heap, struct ph_slab *slab);
+
+/*
+ * Take up to n FREE objects of a class; they become CACHED. Returns how many, 0
+ * with errno and a message where the pool has none left.
+ */
+uint32_t ph_slab_take(struct pheap *heap, unsigned cls, struct ph_cached *objects, uint32_t n);
+
+/* Give n CACHED objects of a class back. Never fails. */
+void ph_slab_give(struct pheap *heap, unsigned cls, const struct ph_cached *objects, uint32_t n);
+
+/* Let go of every slab kept empty: the pool is short of granules. */
+void ph_slab_trim(struct pheap *heap);
+
+#endif

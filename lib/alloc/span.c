@@ -1,0 +1,567 @@
+/*
+ * span.c - reserve, publish and release spans; find the span of an address.
+ * Invariants are in span.h.
+ */
+#include "span.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include <pheap/stats.h>
+
+#include "file.h"
+#include "tx/lane.h"
+#include "tx/record.h"
+#include "slab.h"
+#include "tcache.h"
+
+/* File blocks are allocated in chunks of so many granules: a few system calls a
+ * megabyte, and little is lost where a file system is nearly full. */
+#define CHUNK_GRANULES 16u
+
+/* ---- the two trees --------------------------------------------------------- */
+
+/* Byte 0 of an overlay line says that the line has been loaded. */
+static uint8_t *overlay_line(struct pheap *heap, uint64_t at)
+{
+	struct ph_zone *zone = &heap->zone;
+	uint8_t *line = zone->overlay + at / PM_LINE * PM_LINE;
+
+	if (!line[0]) {
+		memcpy(line, ph_at(heap, zone->pm->tree + at / PM_LINE * PM_LINE), PM_LINE);
+		line[0] = 1;
+	}
+	return line;
+}
+
+static uint8_t overlay_get(void *arg, uint64_t at)
+{
+	return overlay_line(arg, at)[at % PM_LINE];
+}
+
+static void overlay_set(void *arg, uint64_t at, uint8_t value)
+{
+	overlay_line(arg, at)[at % PM_LINE] = value;
+}
+
+static struct ph_tree overlay_tree(struct pheap *heap)
+{
+	return (struct ph_tree){heap->zone.levels, overlay_get, overlay_set, heap};
+}
+
+static uint8_t media_get(void *arg, uint64_t at)
+{
+	struct ph_rec *rec = arg;
+	uint64_t word = ph_rec_get(rec, rec->heap->zone.pm->tree + at / 8 * 8);
+
+	return (uint8_t)(word >> at % 8 * 8);
+}
+
+static void media_set(void *arg, uint64_t at, uint8_t value)
+{
+	struct ph_rec *rec = arg;
+	uint64_t offset = rec->heap->zone.pm->tree + at / 8 * 8;
+	uint64_t shift = at % 8 * 8, word = ph_rec_get(rec, offset);
+
+	word = (word & ~(UINT64_C(0xff) << shift)) | (uint64_t)value << shift;
+	ph_rec_put(rec, offset, word);
+}
+
+static struct ph_tree media_tree(struct ph_rec *rec)
+{
+	return (struct ph_tree){rec->heap->zone.levels, media_get, media_set, rec};
+}
+
+/* ---- zone -------------------------------------------------------------------- */
+
+static void *map_lazily(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static size_t chunks(const struct ph_zone *zone)
+{
+	return zone->granules / CHUNK_GRANULES + 1;
+}
+
+int ph_zone_attach(struct pheap *heap, const struct pm_zone *pm)
+{
+	struct ph_zone *zone = &heap->zone;
+
+	zone->pm = pm;
+	zone->data = pm->data;
+	zone->granules = pm->granules;
+	zone->levels = pm->levels;
+	zone->tree_bytes = ph_tree_bytes(pm->levels);
+	zone->discover = 0;
+	zone->unloaded_end = pm->granules;
+	zone->overlay = map_lazily(zone->tree_bytes);
+	zone->map = map_lazily(zone->granules * sizeof(*zone->map));
+	zone->backed = map_lazily(chunks(zone));
+	if (!zone->overlay || !zone->map || !zone->backed)
+		return ph_error(ENOMEM, "no address space for the state of %u granules",
+				zone->granules);
+	return 0;
+}
+
+void ph_zone_detach(struct pheap *heap)
+{
+	struct ph_zone *zone = &heap->zone;
+
+	for (struct ph_slab *slab = zone->newest, *older; slab; slab = older) {
+		older = slab->older;
+		free(slab);
+	}
+	if (zone->map)
+		munmap(zone->map, zone->granules * sizeof(*zone->map));
+	if (zone->overlay)
+		munmap(zone->overlay, zone->tree_bytes);
+	if (zone->backed)
+		munmap(zone->backed, chunks(zone));
+}
+
+/* Adding up the free granules walks the free blocks: not for every microsecond. */
+void ph_zone_stats(struct pheap *heap, struct pheap_stats *stats)
+{
+	struct ph_zone *zone = &heap->zone;
+	struct ph_tree tree = overlay_tree(heap);
+	uint8_t root;
+
+	pthread_mutex_lock(&zone->lock);
+	root = ph_tree_root(&tree);
+	stats->granules = zone->granules;
+	stats->granules_free = ph_tree_count_free(&tree);
+	stats->granules_slab = zone->granules_slab;
+	stats->granules_large = zone->granules_large;
+	stats->largest_free = root ? (uint64_t)PM_GRANULE << (root - 1) : 0;
+	pthread_mutex_unlock(&zone->lock);
+}
+
+static uint32_t granule_of(const struct ph_zone *zone, const struct ph_slab *slab)
+{
+	return (uint32_t)((slab->start - zone->data) / PM_GRANULE);
+}
+
+static struct pm_span *descriptor(struct pheap *heap, uint32_t granule)
+{
+	return (struct pm_span *)(void *)ph_at(heap, heap->zone.pm->desc) + granule;
+}
+
+static uint64_t descriptor_offset(const struct pheap *heap, uint32_t granule)
+{
+	return heap->zone.pm->desc + granule * sizeof(struct pm_span);
+}
+
+/* D3. */
+static int back_chunk(struct pheap *heap, uint32_t chunk)
+{
+	const struct pm_zone *pm = heap->zone.pm;
+	uint32_t first = chunk * CHUNK_GRANULES, n = heap->zone.granules - first;
+	int err;
+
+	if (n > CHUNK_GRANULES)
+		n = CHUNK_GRANULES;
+	err = ph_file_back(&heap->file, pm->desc + first * sizeof(struct pm_span),
+			   n * sizeof(struct pm_span));
+	if (!err)
+		err = ph_file_back(&heap->file, pm->bits + (uint64_t)first * PM_BITMAP_BYTES,
+				   n * PM_BITMAP_BYTES);
+	if (!err)
+		err = ph_file_back(&heap->file, pm->data + (uint64_t)first * PM_GRANULE,
+				   (uint64_t)n * PM_GRANULE);
+	return err;
+}
+
+static int back_granules(struct pheap *heap, uint32_t granule, uint32_t n)
+{
+	uint32_t last = (granule + n - 1) / CHUNK_GRANULES;
+
+	if (heap->file.fd < 0)
+		return 0;
+	for (uint32_t c = granule / CHUNK_GRANULES; c <= last; c++) {
+		int err;
+
+		if (heap->zone.backed[c])
+			continue;
+		if ((err = back_chunk(heap, c)))
+			return err;
+		heap->zone.backed[c] = 1;
+	}
+	return 0;
+}
+
+/* ---- slab structs -------------------------------------------------------------- */
+
+static unsigned room_index(uint32_t objects)
+{
+	return objects <= 1 ? 0 : 32u - (unsigned)__builtin_clz(objects - 1);
+}
+
+/* A struct with room for the states of so many objects, from those retired. */
+static struct ph_slab *slab_struct(struct ph_zone *zone, uint32_t objects)
+{
+	unsigned i = room_index(objects);
+	struct ph_slab *slab = zone->spare[i];
+
+	if (slab) {
+		zone->spare[i] = slab->next;
+	} else {
+		slab = malloc(sizeof(*slab) + (1u << i));
+		if (!slab)
+			return NULL;
+		slab->room = 1u << i;
+		slab->older = zone->newest;
+		zone->newest = slab;
+	}
+	return slab;
+}
+
+static struct ph_slab *slab_make(struct pheap *heap, unsigned kind, unsigned cls, uint32_t granule,
+				 uint32_t granules, uint64_t size)
+{
+	struct ph_zone *zone = &heap->zone;
+	uint32_t objects = kind == PM_KIND_SLAB ? ph_classes[cls].objects : 1;
+	struct ph_slab *slab = slab_struct(zone, objects);
+
+	if (!slab)
+		return NULL;
+	slab->start = zone->data + (uint64_t)granule * PM_GRANULE;
+	slab->bits = zone->pm->bits + (uint64_t)granule * PM_BITMAP_BYTES;
+	slab->size = size;
+	slab->reciprocal = kind == PM_KIND_SLAB ? ((UINT64_C(1) << 32) + size - 1) / size : 0;
+	slab->touched = 0;
+	slab->granules = granules;
+	slab->objects = objects;
+	slab->free = 0;
+	slab->cursor = 0;
+	slab->kind = (uint8_t)kind;
+	slab->cls = (uint8_t)cls;
+	slab->born = 0;
+	slab->pending = 0;
+	slab->next = slab->prev = NULL;
+	memset(slab->state, PH_FREE, objects);
+	return slab;
+}
+
+static void map_slab(struct ph_zone *zone, struct ph_slab *slab, struct ph_slab *value)
+{
+	uint32_t g = granule_of(zone, slab);
+
+	for (uint32_t i = 0; i < slab->granules; i++)
+		__atomic_store_n(&zone->map[g + i], value, __ATOMIC_RELEASE);
+}
+
+static void count_granules(struct ph_zone *zone, const struct ph_slab *slab, int64_t sign)
+{
+	uint64_t n = (uint64_t)(sign * (int64_t)slab->granules);
+
+	if (slab->kind == PM_KIND_SLAB)
+		zone->granules_slab += n;
+	else if (slab->kind == PM_KIND_LARGE)
+		zone->granules_large += n;
+}
+
+/* ---- reserve and release --------------------------------------------------------- */
+
+static int reserve_locked(struct pheap *heap, unsigned kind, unsigned cls, uint32_t granules,
+			  uint64_t size, struct ph_slab **result)
+{
+	struct ph_zone *zone = &heap->zone;
+	struct ph_tree tree = overlay_tree(heap);
+	struct ph_slab *slab;
+	uint32_t granule;
+	int err;
+
+	if (!ph_tree_find(&tree, ph_order_of(granules), &granule))
+		return ph_error(ENOSPC, "the pool is full: no free run of %u granules of 64 KiB",
+				granules);
+	if (granule > zone->granules || granules > zone->granules - granule)
+		return ph_error(EUCLEAN, "the free-space tree offers granule %u of %u: run a check",
+				granule, zone->granules);
+	if ((err = back_granules(heap, granule, granules)))
+		return err;
+	slab = slab_make(heap, kind, cls, granule, granules, size);
+	if (!slab)
+		return ph_error(ENOMEM, "no memory for the state of a span");
+	ph_tree_assign(&tree, granule, granules, false);
+	map_slab(zone, slab, slab);
+	count_granules(zone, slab, 1);
+	if (kind == PM_KIND_SLAB)
+		slab->free = slab->objects;
+	else
+		ph_set_state(&slab->state[0], PH_RESERVED);
+	*result = slab;
+	return 0;
+}
+
+int ph_span_reserve(struct pheap *heap, unsigned kind, unsigned cls, uint64_t bytes,
+		    struct ph_slab **slab)
+{
+	uint64_t size = kind == PM_KIND_SLAB ? ph_classes[cls].size : bytes;
+	uint64_t granules = kind == PM_KIND_SLAB ? ph_classes[cls].granules
+						 : (bytes + PM_GRANULE - 1) / PM_GRANULE;
+	int err;
+
+	if (granules > heap->zone.granules || bytes > PHEAP_MAX_SIZE)
+		return ph_error(ENOSPC, "an object of %llu bytes does not fit in this pool",
+				(unsigned long long)bytes);
+	pthread_mutex_lock(&heap->zone.lock);
+	err = reserve_locked(heap, kind, cls, (uint32_t)granules, size, slab);
+	pthread_mutex_unlock(&heap->zone.lock);
+	return err;
+}
+
+void ph_span_release(struct pheap *heap, struct ph_slab *slab)
+{
+	struct ph_zone *zone = &heap->zone;
+	struct ph_tree tree = overlay_tree(heap);
+
+	pthread_mutex_lock(&zone->lock);
+	map_slab(zone, slab, NULL);
+	ph_tree_assign(&tree, granule_of(zone, slab), slab->granules, true);
+	count_granules(zone, slab, -1);
+	slab->next = zone->spare[room_index(slab->room)];
+	zone->spare[room_index(slab->room)] = slab;
+	pthread_mutex_unlock(&zone->lock);
+}
+
+/* ---- birth and death ---------------------------------------------------------------- */
+
+void ph_span_birth(struct ph_rec *rec, struct ph_slab *slab)
+{
+	struct ph_zone *zone = &rec->heap->zone;
+	struct ph_tree tree = media_tree(rec);
+	uint32_t granule = granule_of(zone, slab);
+	uint64_t offset = descriptor_offset(rec->heap, granule);
+	struct pm_span span = {.kind = slab->kind, .size_class = slab->cls, .granules = slab->granules};
+	uint64_t word;
+
+	memcpy(&word, &span, sizeof(word));
+	ph_rec_stage(rec);
+	ph_rec_put(rec, offset, word);
+	ph_rec_put(rec, offset + offsetof(struct pm_span, size), slab->size);
+	ph_tree_assign(&tree, granule, slab->granules, false); /* D1 */
+}
+
+void ph_span_death(struct ph_rec *rec, struct ph_slab *slab)
+{
+	struct ph_zone *zone = &rec->heap->zone;
+	struct ph_tree overlay = overlay_tree(rec->heap), tree = media_tree(rec);
+	uint32_t granule = granule_of(zone, slab);
+	uint64_t offset = descriptor_offset(rec->heap, granule);
+
+	ph_tree_taken(&overlay, granule); /* D2: load the overlay's path */
+	ph_tree_taken(&overlay, granule + slab->granules - 1);
+	ph_rec_stage(rec);
+	ph_rec_put(rec, offset, 0);
+	ph_rec_put(rec, offset + offsetof(struct pm_span, size), 0);
+	ph_tree_assign(&tree, granule, slab->granules, true); /* D1 */
+}
+
+void ph_span_end(struct pheap *heap, struct ph_slab *slab)
+{
+	struct ph_rec rec;
+	int err = 0;
+
+	if (__atomic_load_n(&slab->born, __ATOMIC_ACQUIRE)) {
+		ph_rec_init(&rec, heap, NULL);
+		pthread_mutex_lock(&heap->zone.lock);
+		ph_span_death(&rec, slab);
+		err = ph_rec_lock(&rec);
+		if (!err)
+			err = ph_rec_commit(&rec);
+		if (!err)
+			slab->born = 0;
+		pthread_mutex_unlock(&heap->zone.lock);
+		ph_rec_fini(&rec);
+	}
+	/* On an error the heap is read-only, and the span stays an empty slab. */
+	if (!err)
+		ph_span_release(heap, slab);
+}
+
+/* ---- large objects ------------------------------------------------------------------- */
+
+int ph_large_reserve(struct pheap *heap, uint64_t bytes, struct ph_slab **slab)
+{
+	return ph_span_reserve(heap, PM_KIND_LARGE, 0, bytes, slab);
+}
+
+void ph_large_free(struct pheap *heap, struct ph_slab *slab, bool limbo)
+{
+	if (!limbo) {
+		ph_span_release(heap, slab);
+		return;
+	}
+	ph_set_state(&slab->state[0], PH_LIMBO);
+	pthread_mutex_lock(&heap->large_lock);
+	slab->touched = __atomic_load_n(&heap->ckpt_begun, __ATOMIC_ACQUIRE);
+	slab->next = heap->large_limbo;
+	heap->large_limbo = slab;
+	heap->large_limbo_bytes += slab->size;
+	pthread_mutex_unlock(&heap->large_lock);
+}
+
+void ph_large_drain(struct pheap *heap)
+{
+	uint64_t done = __atomic_load_n(&heap->ckpt_done, __ATOMIC_ACQUIRE);
+	struct ph_slab *slab, **link, *ready = NULL;
+
+	pthread_mutex_lock(&heap->large_lock);
+	for (link = &heap->large_limbo; (slab = *link);) {
+		if (slab->touched < done) {
+			*link = slab->next;
+			heap->large_limbo_bytes -= slab->size;
+			slab->next = ready;
+			ready = slab;
+		} else {
+			link = &slab->next;
+		}
+	}
+	pthread_mutex_unlock(&heap->large_lock);
+	while ((slab = ready)) {
+		ready = slab->next;
+		ph_span_release(heap, slab);
+	}
+}
+
+/* ---- from media ------------------------------------------------------------------------ */
+
+/* What a descriptor must look like to be believed; check.c looks at the rest. */
+static bool believable(const struct ph_zone *zone, const struct pm_span *span, uint32_t granule)
+{
+	if (!span->granules || span->granules > zone->granules - granule)
+		return false;
+	switch (span->kind) {
+	case PM_KIND_SLAB:
+		return span->size_class < PH_CLASSES &&
+		       span->granules == ph_classes[span->size_class].granules &&
+		       span->size == ph_classes[span->size_class].size;
+	case PM_KIND_LARGE:
+		return span->size && (span->size + PM_GRANULE - 1) / PM_GRANULE == span->granules;
+	case PM_KIND_LANE:
+		return span->granules == 1;
+	default:
+		return false;
+	}
+}
+
+static void load_states(struct pheap *heap, struct ph_slab *slab)
+{
+	const uint64_t *bits = (const uint64_t *)(const void *)ph_at(heap, slab->bits);
+
+	for (uint32_t i = 0; i < slab->objects; i++) {
+		bool published = bits[i / 64] >> i % 64 & 1;
+
+		slab->state[i] = published ? PH_PUBLISHED : PH_FREE;
+		slab->free += !published;
+	}
+}
+
+/* The span whose first granule this is. Under zone.lock. */
+static struct ph_slab *load_span(struct pheap *heap, uint32_t granule)
+{
+	struct ph_zone *zone = &heap->zone;
+	const struct pm_span *span = descriptor(heap, granule);
+	struct ph_slab *slab;
+
+	if (!believable(zone, span, granule))
+		return NULL;
+	slab = slab_make(heap, span->kind, span->size_class, granule, span->granules, span->size);
+	if (!slab)
+		return NULL;
+	slab->born = 1;
+	if (slab->kind == PM_KIND_SLAB)
+		load_states(heap, slab);
+	else
+		slab->state[0] = PH_PUBLISHED;
+	count_granules(zone, slab, 1);
+	map_slab(zone, slab, slab);
+	if (slab->free)
+		ph_slab_offer(heap, slab);
+	return slab;
+}
+
+/*
+ * The span that covers a granule: spans start at a multiple of the power of two
+ * that holds them, so there is one candidate an order. Only taken granules are
+ * looked at: D3 does not hold for the descriptors of others.
+ */
+static struct ph_slab *load_covering(struct pheap *heap, uint32_t granule)
+{
+	struct ph_zone *zone = &heap->zone;
+	struct ph_tree tree = overlay_tree(heap);
+	struct ph_slab *slab = zone->map[granule];
+
+	if (slab || !ph_tree_taken(&tree, granule))
+		return slab;
+	for (uint32_t order = 0; order <= zone->levels; order++) {
+		uint32_t head = order < 32 ? granule & ~((1u << order) - 1) : 0;
+		const struct pm_span *span = descriptor(heap, head);
+
+		if (zone->map[head]) /* another span, loaded: it does not cover us */
+			continue;
+		if (!ph_tree_taken(&tree, head))
+			continue;
+		if (span->kind != PM_KIND_NONE)
+			return span->granules > granule - head ? load_span(heap, head) : NULL;
+	}
+	return NULL;
+}
+
+static struct ph_slab *span_at(struct pheap *heap, uint32_t granule)
+{
+	struct ph_slab *slab = __atomic_load_n(&heap->zone.map[granule], __ATOMIC_ACQUIRE);
+
+	if (ph_likely(slab != NULL))
+		return slab;
+	pthread_mutex_lock(&heap->zone.lock);
+	slab = load_covering(heap, granule);
+	pthread_mutex_unlock(&heap->zone.lock);
+	return slab;
+}
+
+bool ph_object_find(struct pheap *heap, uint64_t offset, struct ph_object *object)
+{
+	struct ph_zone *zone = &heap->zone;
+	uint64_t granule = (offset - zone->data) >> PM_GRANULE_SHIFT;
+	struct ph_slab *slab;
+
+	if (offset < zone->data || granule >= zone->granules)
+		return false;
+	slab = span_at(heap, (uint32_t)granule);
+	if (!slab || slab->kind == PM_KIND_LANE)
+		return false;
+	object->slab = slab;
+	object->index = (uint32_t)((offset - slab->start) * slab->reciprocal >> 32);
+	object->start = slab->start + object->index * slab->size;
+	/* Behind the last object of a slab, or of a large object's last granule. */
+	return object->index < slab->objects && offset < object->start + slab->size;
+}
+
+bool ph_span_discover(struct pheap *heap, unsigned spans)
+{
+	struct ph_zone *zone = &heap->zone;
+	struct ph_tree tree = overlay_tree(heap);
+	uint32_t g;
+
+	if (__atomic_load_n(&zone->discover, __ATOMIC_RELAXED) >= zone->unloaded_end)
+		return false;
+	pthread_mutex_lock(&zone->lock);
+	g = zone->discover;
+	while (g < zone->granules && spans--) {
+		struct ph_slab *slab;
+
+		g = ph_tree_next_taken(&tree, g);
+		if (g >= zone->granules)
+			break;
+		slab = zone->map[g] ? zone->map[g] : load_span(heap, g);
+		g += slab ? slab->granules : 1;
+	}
+	__atomic_store_n(&zone->discover, g, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&zone->lock);
+	return true;
+}

@@ -1,0 +1,93 @@
+/*
+ * span.h - spans: runs of granules that are a slab, a large object or a lane.
+ *
+ * A span lives through these states; only `born` touches media:
+ *
+ *	free --reserve--> reserved --birth--> born --death--> reserved --release--> free
+ *
+ * INVARIANTS
+ *   D1  A span's descriptor and its granules in the media tree change in one
+ *       record: a granule is taken on media if and only if a descriptor covers it.
+ *   D2  The overlay is changed before a birth and after a death, so H1 holds; the
+ *       overlay's path is loaded before media changes, so it cannot be loaded
+ *       from a later state.
+ *   D3  File blocks of a span, its descriptor and its bitmap are allocated before
+ *       it is handed out.
+ *   D4  The bitmap of a granule in no slab is zero. A slab that dies has no
+ *       published object, so this needs no store.
+ *
+ * LOCKS: zone.lock, which is recursive: a record with births may spill into a
+ * span of its own.
+ */
+#ifndef PH_SPAN_H
+#define PH_SPAN_H
+
+#include "heap.h"
+#include "buddy.h"
+
+struct ph_rec;
+
+/* Make heap->zone from the zone table entry and the media behind it. */
+int ph_zone_attach(struct pheap *heap, const struct pm_zone *pm);
+void ph_zone_detach(struct pheap *heap);
+void ph_zone_stats(struct pheap *heap, struct pheap_stats *stats);
+
+/*
+ * Reserve a span for a slab of class cls (all objects FREE), or for one large
+ * object or lane of so many bytes (RESERVED). -ENOSPC, -ENOMEM.
+ */
+int ph_span_reserve(struct pheap *heap, unsigned kind, unsigned cls, uint64_t bytes,
+		    struct ph_slab **slab);
+
+/* Give a reserved, unborn span back. DRAM only; never fails. */
+void ph_span_release(struct pheap *heap, struct ph_slab *slab);
+
+/*
+ * Add a span's birth or death to a record; under zone.lock until the record is
+ * committed, and then set slab->born. They must be neighbours in the record.
+ */
+void ph_span_birth(struct ph_rec *rec, struct ph_slab *slab);
+void ph_span_death(struct ph_rec *rec, struct ph_slab *slab);
+
+/* End and release an empty born slab: one record. Never allocates DRAM. */
+void ph_span_end(struct pheap *heap, struct ph_slab *slab);
+
+/*
+ * A large object. free: back to the zone, or, where live records may still
+ * write into it (limbo), after the next checkpoint.
+ */
+int ph_large_reserve(struct pheap *heap, uint64_t bytes, struct ph_slab **slab);
+void ph_large_free(struct pheap *heap, struct ph_slab *slab, bool limbo);
+/* Give back what no live record can reach any more. */
+void ph_large_drain(struct pheap *heap);
+
+/*
+ * The object in which an offset lies, loading its span from media where that
+ * has not been done. False where there is none. Says nothing of its state.
+ */
+bool ph_object_find(struct pheap *heap, uint64_t offset, struct ph_object *object);
+
+/* The reserved object that starts at ptr; else a message that begins with what,
+ * and -EINVAL. */
+int ph_reserved_find(struct pheap *heap, const char *what, const void *ptr, struct ph_object *object);
+
+/* Load unloaded slabs, looking at so many spans; their free objects go to
+ * central lists. False when there is nothing left to look at. */
+bool ph_span_discover(struct pheap *heap, unsigned spans);
+
+static inline uint8_t *ph_state_of(const struct ph_object *object)
+{
+	return &object->slab->state[object->index];
+}
+
+static inline uint8_t ph_state(const struct ph_object *object)
+{
+	return __atomic_load_n(&object->slab->state[object->index], __ATOMIC_RELAXED);
+}
+
+static inline void ph_set_state(uint8_t *state, enum ph_state value)
+{
+	__atomic_store_n(state, (uint8_t)value, __ATOMIC_RELAXED);
+}
+
+#endif

@@ -1,0 +1,84 @@
+/*
+ * tcache.h - per-thread caches: magazines of objects, limbo, counters.
+ *
+ * Reserve pops from a magazine and free pushes to it: no lock, no atomic
+ * read-modify-write, no store to media. A cache belongs to one thread and one
+ * heap; it is found through thread-local storage by the heap's id, so that a
+ * cache of a heap that was closed is never used again.
+ */
+#ifndef PH_TCACHE_H
+#define PH_TCACHE_H
+
+#include "heap.h"
+
+struct ph_tls {
+	uint64_t id; /* of the heap used last; 0: none */
+	struct ph_tcache *cache;
+};
+extern __thread struct ph_tls ph_tls __attribute__((tls_model("initial-exec")));
+
+/* Registry of the open heaps of the process: thread exit and fork need it. */
+void ph_registry_add(struct pheap *heap);
+void ph_registry_remove(struct pheap *heap);
+
+/* Add up the counters of all threads, those that have ended included. */
+void ph_tcache_sum(struct pheap *heap, struct ph_count *sum);
+
+struct ph_tcache *ph_tcache_find(struct pheap *heap);
+
+/* The calling thread's cache; NULL with errno: no memory, or a forked child. */
+static inline struct ph_tcache *ph_tcache_get(struct pheap *heap)
+{
+	if (ph_likely(ph_tls.id == heap->id))
+		return ph_tls.cache;
+	return ph_tcache_find(heap);
+}
+
+/* Fill a magazine that is empty; false with errno where the pool is full. */
+bool ph_tcache_refill(struct ph_tcache *cache, unsigned cls);
+
+/* Make room in a magazine that is full. */
+void ph_tcache_spill(struct ph_tcache *cache, unsigned cls);
+
+/*
+ * An object that is no longer published: to its magazine, or to limbo while a
+ * live record may write into it (H3).
+ */
+void ph_tcache_retire(struct ph_tcache *cache, const struct ph_object *object);
+
+/* Everything back to the slabs, after a checkpoint. */
+void ph_tcache_flush(struct ph_tcache *cache);
+
+static inline void ph_tcache_push(struct ph_tcache *cache, unsigned cls, char *ptr, uint8_t *state)
+{
+	struct ph_magazine *mag = &cache->mag[cls];
+
+	if (ph_unlikely(mag->n == mag->cap))
+		ph_tcache_spill(cache, cls);
+	__atomic_store_n(state, PH_CACHED, __ATOMIC_RELAXED);
+	mag->slot[mag->n].ptr = ptr;
+	mag->slot[mag->n++].state = state;
+}
+
+/*
+ * A record is about to write into an object of this slab. Called with the
+ * record's lane held, before the commit: a checkpoint counted later covers it.
+ */
+static inline void ph_touch(struct pheap *heap, struct ph_slab *slab)
+{
+	uint64_t begun = __atomic_load_n(&heap->ckpt_begun, __ATOMIC_ACQUIRE);
+	uint64_t seen = __atomic_load_n(&slab->touched, __ATOMIC_RELAXED);
+
+	while (seen < begun && !__atomic_compare_exchange_n(&slab->touched, &seen, begun, false,
+							    __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+		;
+}
+
+/* May a live record write into the slab? */
+static inline bool ph_touched(const struct pheap *heap, const struct ph_slab *slab)
+{
+	return __atomic_load_n(&slab->touched, __ATOMIC_ACQUIRE) >=
+	       __atomic_load_n(&heap->ckpt_done, __ATOMIC_ACQUIRE);
+}
+
+#endif

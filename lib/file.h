@@ -1,0 +1,34 @@
+/*
+ * file.h - the pool file: lock, mapping, blocks.
+ */
+#ifndef PH_FILE_H
+#define PH_FILE_H
+
+#include "heap.h"
+
+/*
+ * Open or make the file at path and lock it: exclusively, or shared for
+ * readonly. On create an existing file is refused unless it is empty, all zero
+ * or an unfinished pool; it is emptied and given its size. Not mapped yet.
+ */
+int ph_file_create(struct ph_file *file, const char *path, uint64_t size, unsigned mode);
+int ph_file_open(struct ph_file *file, const char *path, bool readonly);
+
+/* Map the whole file: shared for writing, private for readonly. */
+int ph_file_map(struct ph_file *file, const char *path);
+
+/* Anonymous memory in the place of a file. */
+int ph_file_anonymous(struct ph_file *file, uint64_t size);
+
+/* Have the file system allocate blocks for a range: 0, -ENOSPC, -ENOTSUP ... */
+int ph_file_back(const struct ph_file *file, uint64_t offset, uint64_t length);
+
+/* Is it on a memory file system, which no power cut survives? */
+bool ph_file_in_memory(const struct ph_file *file);
+
+/* Write everything back that ever was stored, by whichever process. */
+int ph_file_write_back(struct ph_file *file, struct ph_persist *pm, struct ph_count *count);
+
+void ph_file_close(struct ph_file *file);
+
+#endif

@@ -1,0 +1,46 @@
+/*
+ * format.h - write the fixed structures of a new pool, and read them back with
+ * distrust.
+ */
+#ifndef PH_FORMAT_H
+#define PH_FORMAT_H
+
+#include "heap.h"
+
+struct ph_format_options {
+	const char *layout;
+};
+
+/*
+ * Make a pool in a mapped file (or memory: it is zeroed first).
+ *
+ * PROTOCOL
+ *   1 magic "creating" in superblock A; FENCE: orders it before all else. Open
+ *     refuses the pool, create may take it over.
+ *   2 zone, tree, lanes, tables, state; flush; FENCE: orders them before B
+ *   3 superblock B; FENCE. Still refused: A says "creating".
+ *   4 superblock A; FENCE. From its magic number on open accepts the pool, by B
+ *     while A is torn.
+ */
+int ph_format(struct ph_persist *pm, struct ph_count *count, struct ph_file *file,
+	      const struct ph_format_options *opts);
+
+/*
+ * Validate superblocks, state line, zone and lane table; the superblock that
+ * counts goes to *super. Never writes. EUCLEAN, EPROTONOSUPPORT.
+ */
+int ph_format_validate(const char *base, uint64_t size, const char *name, struct pm_super *super,
+		       bool readonly);
+
+/* Write a damaged superblock twin anew from the good one. */
+int ph_format_mend(struct ph_persist *pm, struct ph_count *count, char *base);
+
+/* Recover the pool in a private mapping and check all of it: 0 or -EUCLEAN. */
+int ph_format_verify(const struct ph_file *file, const char *path);
+
+/* Bytes of the largest object in an empty zone of so many granules. */
+uint64_t ph_format_max_object(uint32_t granules);
+
+uint64_t ph_random64(void);
+
+#endif

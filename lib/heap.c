@@ -1,0 +1,114 @@
+/*
+ * heap.c - the DRAM side of a heap, from nothing to attached, and back.
+ */
+#include "heap.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "alloc/span.h"
+#include "tx/lane.h"
+
+static void init_locks(struct pheap *heap)
+{
+	pthread_mutexattr_t recursive;
+
+	pthread_mutex_init(&heap->lane_lock, NULL);
+	pthread_mutex_init(&heap->log_lock, NULL);
+	pthread_mutex_init(&heap->ckpt_lock, NULL);
+	pthread_mutex_init(&heap->large_lock, NULL);
+	pthread_mutex_init(&heap->tx_lock, NULL);
+	pthread_mutex_init(&heap->root_lock, NULL);
+	for (unsigned i = 0; i < PH_CLASSES; i++)
+		pthread_mutex_init(&heap->central[i].lock, NULL);
+	pthread_mutexattr_init(&recursive);
+	pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+	pthread_mutex_init(&heap->zone.lock, &recursive);
+	pthread_mutexattr_destroy(&recursive);
+}
+
+struct pheap *ph_heap_new(void)
+{
+	struct pheap *heap = aligned_alloc(64, (sizeof(*heap) + 63) / 64 * 64);
+
+	if (!heap)
+		return ph_null(ENOMEM, "no memory for a heap");
+	memset(heap, 0, sizeof(*heap));
+	heap->file.fd = -1;
+	/* From 1, so that `touched` 0 means: not since the heap was opened. */
+	heap->ckpt_begun = heap->ckpt_done = 1;
+	init_locks(heap);
+	return heap;
+}
+
+void ph_heap_delete(struct pheap *heap)
+{
+	ph_zone_detach(heap);
+	for (uint32_t i = 0; heap->lanes && i < heap->nlanes; i++)
+		free(heap->lanes[i]);
+	free(heap->lanes);
+	free(heap->ckpt_pos);
+	if (heap->stripes)
+		munmap(heap->stripes, PH_STRIPES * sizeof(*heap->stripes));
+	free(heap);
+}
+
+static int attach_lanes(struct pheap *heap)
+{
+	const uint64_t *table = (const uint64_t *)(const void *)ph_at(heap, PM_LANE_TABLE);
+
+	heap->lanes = calloc(PM_LANES_MAX, sizeof(*heap->lanes));
+	heap->ckpt_pos = calloc(PM_LANES_MAX, sizeof(*heap->ckpt_pos));
+	if (!heap->lanes || !heap->ckpt_pos)
+		return ph_error(ENOMEM, "no memory for lanes");
+	while (heap->nlanes < PM_LANES_MAX && table[heap->nlanes]) {
+		struct ph_lane *lane = ph_lane_new(heap, table[heap->nlanes], heap->nlanes);
+
+		if (!lane)
+			return ph_error(ENOMEM, "no memory for a lane");
+		heap->lanes[heap->nlanes++] = lane;
+	}
+	/* A lane per 4 MiB at most, so that rings never are what fills a pool. */
+	heap->lanes_max = heap->zone.granules / 64 + heap->nlanes;
+	if (heap->lanes_max > PM_LANES_MAX)
+		heap->lanes_max = PM_LANES_MAX;
+	return 0;
+}
+
+int ph_heap_attach(struct pheap *heap)
+{
+	void *stripes = mmap(NULL, PH_STRIPES * sizeof(*heap->stripes), PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	int err;
+
+	if (stripes == MAP_FAILED)
+		return ph_error(ENOMEM, "no memory for stripes");
+	heap->stripes = stripes;
+	heap->epoch = heap->state->epoch;
+	heap->settled = heap->state->settled;
+	err = ph_zone_attach(heap, (const struct pm_zone *)(const void *)ph_at(heap, PM_ZONE_TABLE));
+	return err ? err : attach_lanes(heap);
+}
+
+int ph_heap_usable(struct pheap *heap, const char *what)
+{
+	if (!heap)
+		return ph_error(EINVAL, "%s: the heap is NULL", what);
+	if (heap->forked)
+		return ph_error(EINVAL, "%s: this heap belongs to the parent process", what);
+	return 0;
+}
+
+int ph_heap_writable(struct pheap *heap, const char *what)
+{
+	int err = ph_heap_usable(heap, what);
+
+	if (err)
+		return err;
+	if (heap->readonly)
+		return ph_error(EROFS, "%s: the heap is open read-only", what);
+	if (ph_persist_error(&heap->pm))
+		return ph_error(EIO, "%s: a write-back failed earlier; the heap is read-only: close and "
+				     "reopen it", what);
+	return 0;
+}

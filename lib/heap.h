@@ -1,0 +1,260 @@
+/*
+ * heap.h - the DRAM side of an open heap, all of it. Read layout.h first.
+ *
+ * What media says is permanent; what is here is an overlay on it:
+ *
+ *   H1  taken on media  =>  taken in the overlay   (spans and objects)
+ *   H2  an object is FREE, CACHED, LIMBO, RESERVED or TX  <=>  its bit is 0
+ *       (a large object: <=> its descriptor is 0)
+ *   H3  memory that the overlay calls free, or that a magazine holds, is
+ *       settled: no live record writes into it
+ *
+ * Nothing here is built at open beyond the lanes; a slab's state is made when
+ * the slab is first touched.
+ *
+ * LOCKS, in the order in which they nest:
+ *   registry       heaps of the process and their caches (tcache.c)
+ *   tx_lock        the list of open transactions and their ranges (undo.c)
+ *     - exception: it is also taken under stripes; nothing is taken under it
+ *   zone.lock      both free-space trees, the span map, births and deaths
+ *   central.lock   one a size class: partial slabs
+ *   stripes        in the order of their index
+ *   checkpoint     one at a time; may be taken under stripes
+ *   lane.lock      one at most
+ */
+#ifndef PH_HEAP_H
+#define PH_HEAP_H
+
+#include <pheap.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "alloc/class.h"
+#include "error.h"
+#include "layout.h"
+#include "lock.h"
+#include "persist.h"
+
+/* ---- objects and spans ------------------------------------------------- */
+
+/* State of an object, one byte each. Written by whoever owns the object. */
+enum ph_state {
+	PH_FREE = 0,	  /* in its slab, for anyone to take under central.lock */
+	PH_CACHED = 1,	  /* in a magazine */
+	PH_LIMBO = 2,	  /* retired; live records may still write into it (H3) */
+	PH_RESERVED = 3,  /* handed out, not permanent */
+	PH_TX = 4,	  /* handed out, published when its transaction commits */
+	PH_PUBLISHED = 5, /* permanent */
+	PH_DYING = 6,	  /* permanent, freed when its transaction commits */
+};
+
+/*
+ * DRAM state of a span: a slab, a large object (one object) or a lane block (no
+ * object). The struct is never returned to the system before close, so that a
+ * stale pointer to it can be looked at safely.
+ */
+struct ph_slab {
+	uint64_t start;	    /* offset of its first byte */
+	uint64_t bits;	    /* offset of its bitmap */
+	uint64_t size;	    /* bytes of an object */
+	uint64_t reciprocal; /* 2^32 / size, rounded up; 0 for large objects */
+	uint64_t touched;   /* checkpoints begun when a record last wrote into it; atomic */
+	uint32_t granules;
+	uint32_t objects;
+	uint32_t free;	 /* objects in state FREE; central.lock */
+	uint32_t cursor; /* where to look for the next FREE one; central.lock */
+	uint32_t room;	 /* bytes at state[] */
+	uint8_t kind;	 /* enum pm_kind */
+	uint8_t cls;
+	uint8_t born;	/* its descriptor is on media; atomic, set under zone.lock */
+	uint8_t pending; /* its birth is in a record being built; zone.lock */
+	struct ph_slab *next, *prev;
+	struct ph_slab *older; /* all structs of the zone */
+	uint8_t state[];
+};
+
+/* An object, or a place inside one. */
+struct ph_object {
+	struct ph_slab *slab;
+	uint32_t index;
+	uint64_t start; /* offset of its first byte */
+};
+
+/* A size class: where magazines are filled from and drained to. */
+struct ph_central {
+	pthread_mutex_t lock;
+	struct ph_slab *partial; /* slabs with a FREE object */
+	unsigned empty;		 /* among them, slabs with nothing else */
+} __attribute__((aligned(64)));
+
+struct ph_zone {
+	const struct pm_zone *pm;
+	uint64_t data;	   /* offset of granule 0 */
+	uint32_t granules;
+	uint32_t levels;
+	pthread_mutex_t lock;
+	uint8_t *overlay;  /* the free-space tree with reservations; lines load on touch */
+	size_t tree_bytes;
+	struct ph_slab **map; /* span of each granule, NULL: not loaded; atomic */
+	uint8_t *backed;      /* one byte a chunk: file blocks are allocated */
+	uint32_t discover;    /* next granule to look at for unloaded slabs */
+	uint32_t unloaded_end; /* discovery is over when discover reaches it */
+	uint64_t granules_slab, granules_large;
+	struct ph_slab *spare[20]; /* retired structs by log2 of room */
+	struct ph_slab *newest;	   /* all structs ever made */
+};
+
+/* ---- redo --------------------------------------------------------------- */
+
+/*
+ * A stripe stands for all lines whose number is its index modulo PH_STRIPES.
+ * word: stamp of the last record that wrote such a line << 1 | lock.
+ */
+struct ph_stripe {
+	uint64_t word;
+	uint32_t tag;	/* which line and lane that was: see stripe_tag() */
+	uint32_t snaps; /* lines of open snapshots in it; atomic */
+};
+#define PH_STRIPE_BITS 15
+#define PH_STRIPES (1u << PH_STRIPE_BITS)
+
+/* Lines that a lane's records since the last checkpoint wrote. */
+#define PH_DIRTY_MAX 2048u
+
+struct ph_undo_log {
+	uint64_t head; /* offset of its pm_undo_head */
+	uint64_t area; /* offset of its built-in area */
+	uint64_t gen;  /* of the last transaction that used it; the next takes gen + 1 */
+	bool used;     /* heap.log_lock */
+};
+
+struct ph_lane {
+	uint64_t lock;	  /* bit lock */
+	uint64_t clock;	  /* no record of the lane has a larger stamp */
+	uint64_t prev;	  /* stamp of its last record in this epoch */
+	uint64_t visited; /* clock when a checkpoint last collected its dirty lines */
+	uint64_t pos;	  /* ring lines ever written; the next record starts here */
+	uint64_t head;	  /* ring lines ever given back; atomic */
+	uint64_t block;	  /* offset of the lane block */
+	uint32_t index;
+	uint32_t ndirty;
+	uint32_t users;	  /* threads; heap.lane_lock */
+	struct ph_undo_log logs[PM_UNDO_LOGS];
+	uint64_t dirty[PH_DIRTY_MAX]; /* line numbers */
+} __attribute__((aligned(64)));
+
+/* ---- thread cache ---------------------------------------------------------- */
+
+struct ph_cached {
+	char *ptr;
+	uint8_t *state;
+};
+
+struct ph_magazine {
+	uint32_t n, cap;
+	struct ph_cached *slot;
+};
+
+/* A retired object that waits for a checkpoint begun after its retirement. */
+struct ph_waiting {
+	struct ph_cached object;
+	uint64_t tag; /* heap.ckpt_begun at its retirement */
+	uint32_t cls;
+};
+#define PH_LIMBO_MAX 512u
+#define PH_LIMBO_BYTES (1u << 20)
+
+struct ph_tcache {
+	struct pheap *heap;
+	struct ph_tcache *next, *prev; /* heap.caches; registry lock */
+	struct ph_lane *lane;	       /* NULL until its first record */
+	struct ph_count count;
+	uint32_t limbo_first, limbo_n; /* a ring */
+	uint64_t limbo_bytes;
+	struct ph_magazine mag[PH_CLASSES];
+	struct ph_waiting limbo[PH_LIMBO_MAX];
+	struct ph_cached slots[]; /* of all magazines */
+};
+
+/* ---- the heap --------------------------------------------------------------- */
+
+struct ph_file {
+	int fd; /* -1: memory of the caller's, or anonymous */
+	char *base;
+	uint64_t size;
+	bool is_pmem;
+	bool pmem_map; /* mapped by libpmem */
+	bool borrowed; /* the caller's memory */
+	bool readonly;
+};
+
+struct pheap {
+	struct pheap_view view; /* must be first: pheap/ref.h */
+	uint64_t id;		/* unique in the process, never reused */
+	struct ph_persist pm;    /* of records and stores, at the heap's durability */
+	struct ph_persist media; /* what reaches media whatever the durability: state */
+	struct ph_file file;
+	struct pm_super super; /* a copy */
+	struct pm_state *state;
+	unsigned durability;
+	bool readonly;
+	bool recovered;
+	bool forked; /* this is the child of a fork: nothing may be done */
+	uint64_t epoch;
+
+	struct ph_stripe *stripes;
+	uint64_t settled; /* = state->settled; atomic */
+
+	struct ph_lane **lanes; /* PM_LANES_MAX pointers */
+	uint32_t nlanes;	/* atomic; grows under ckpt_lock */
+	uint32_t lanes_max;
+	pthread_mutex_t lane_lock; /* adding a lane, ph_lane.users */
+	pthread_mutex_t log_lock;  /* ph_undo_log.used */
+
+	pthread_mutex_t ckpt_lock;
+	uint64_t ckpt_begun; /* atomic */
+	uint64_t ckpt_done;  /* atomic: index of the last one completed */
+	uint64_t *ckpt_pos;  /* PM_LANES_MAX: see checkpoint.c */
+
+	struct ph_zone zone;
+	struct ph_central central[PH_CLASSES];
+
+	pthread_mutex_t large_lock;
+	struct ph_slab *large_limbo; /* spans waiting as ph_waiting does; tag in touched */
+	uint64_t large_limbo_bytes;
+
+	pthread_mutex_t tx_lock;
+	struct pheap_tx *txs; /* open ones */
+
+	pthread_mutex_t root_lock;
+
+	struct ph_tcache *caches; /* registry lock */
+	struct ph_count count;	  /* of threads that have ended, of open and recovery */
+	struct pheap *next;	  /* registry */
+};
+
+/* heap.c: make and drop the DRAM side. */
+struct pheap *ph_heap_new(void);
+void ph_heap_delete(struct pheap *heap);
+/* Attach to formatted and recovered media. */
+int ph_heap_attach(struct pheap *heap);
+
+/*
+ * May this operation go on? 0, or EROFS, EIO, or EINVAL in the child of a fork.
+ */
+int ph_heap_usable(struct pheap *heap, const char *what);
+int ph_heap_writable(struct pheap *heap, const char *what);
+
+static inline char *ph_at(const struct pheap *heap, uint64_t offset)
+{
+	return heap->view.base + offset;
+}
+
+static inline uint64_t ph_off(const struct pheap *heap, const void *ptr)
+{
+	return (uint64_t)((uintptr_t)ptr - (uintptr_t)heap->view.base);
+}
+
+#endif

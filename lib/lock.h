@@ -1,0 +1,45 @@
+/*
+ * lock.h - the spin lock of stripes and lanes.
+ *
+ * Held for a few hundred nanoseconds, the time of a fence. A waiter spins, then
+ * yields, then sleeps, so that many threads on few cores make way for the one
+ * that holds it. Waiting is no cancellation point.
+ *
+ * What is held longer or taken rarely is a pthread mutex.
+ */
+#ifndef PH_LOCK_H
+#define PH_LOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define ph_likely(x) __builtin_expect(!!(x), 1)
+#define ph_unlikely(x) __builtin_expect(!!(x), 0)
+
+/* Make way; try counts the caller's vain attempts. */
+void ph_lock_wait(unsigned try);
+
+/*
+ * A lock in the lowest bit of a word whose other bits are data. Taking it gives
+ * the data; only the holder changes them, by releasing with a new value.
+ */
+static inline bool ph_bitlock_try(uint64_t *word)
+{
+	uint64_t free = __atomic_load_n(word, __ATOMIC_RELAXED) & ~UINT64_C(1);
+
+	return __atomic_compare_exchange_n(word, &free, free | 1, false, __ATOMIC_ACQUIRE,
+					   __ATOMIC_RELAXED);
+}
+
+static inline void ph_bitlock_take(uint64_t *word)
+{
+	for (unsigned try = 0; ph_unlikely(!ph_bitlock_try(word)); try++)
+		ph_lock_wait(try);
+}
+
+static inline void ph_bitlock_give(uint64_t *word, uint64_t data)
+{
+	__atomic_store_n(word, data & ~UINT64_C(1), __ATOMIC_RELEASE);
+}
+
+#endif

@@ -1,0 +1,431 @@
+/*
+ * pool.c - open and close: from a file to a heap and back.
+ *
+ * PROTOCOL of open for writing, with what a crash after each step leaves
+ *   1 lock, map, validate superblocks, state, zone and lane tables: no store
+ *   2 a pool marked PROCESS by this boot is written back as a whole
+ *   3 recovery (replay.h): may run again
+ *   4 state line: boot id, status, and last the new epoch; flush; FENCE: orders
+ *     it before all records. All logs have ended: the epoch is their key.
+ *     Before the epoch: recovery runs again.
+ *
+ * PROTOCOL of close
+ *   1 checkpoint: no live record is left; PROCESS: write everything back
+ *   2 FENCE (within 1): orders that before the status
+ *   3 status = CLEAN, flush, FENCE
+ */
+#include "pool.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "alloc/span.h"
+#include "alloc/tcache.h"
+#include "file.h"
+#include "format.h"
+#include "heap.h"
+#include "recovery/check.h"
+#include "recovery/replay.h"
+#include "tx/lane.h"
+#include "tx/tx.h"
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "the media format is little-endian: big-endian hosts are not supported"
+#endif
+
+#define KNOWN_FLAGS \
+	((unsigned)(PHEAP_READONLY | PHEAP_FORCE_PMEM | PHEAP_FORCE_MSYNC | PHEAP_CHECK_FIRST))
+
+static const struct pheap_options defaults = {.struct_size = sizeof(struct pheap_options)};
+
+static int check_options(const char *what, const struct pheap_options *opts)
+{
+	if (opts->struct_size != sizeof(*opts))
+		return ph_error(EINVAL, "%s: struct_size is %zu, not %zu: set it to sizeof(struct "
+					"pheap_options), and compile against the header of this library",
+				what, opts->struct_size, sizeof(*opts));
+	if (opts->flags & ~KNOWN_FLAGS)
+		return ph_error(EINVAL, "%s: unknown flags %#x", what, opts->flags & ~KNOWN_FLAGS);
+	if (opts->flags & PHEAP_FORCE_PMEM && opts->flags & PHEAP_FORCE_MSYNC)
+		return ph_error(EINVAL, "%s: PHEAP_FORCE_PMEM and PHEAP_FORCE_MSYNC exclude each other",
+				what);
+	if (opts->durability > PHEAP_VOLATILE)
+		return ph_error(EINVAL, "%s: unknown durability %u", what, opts->durability);
+	if (opts->layout && strlen(opts->layout) >= PHEAP_LAYOUT_MAX)
+		return ph_error(EINVAL, "%s: the layout name has more than %d bytes", what,
+				PHEAP_LAYOUT_MAX - 1);
+	return 0;
+}
+
+/* ---- durability ------------------------------------------------------------------- */
+
+/*
+ * How stores of this mapping become durable at all: also used with PROCESS
+ * durability, for the status and at close.
+ */
+static enum ph_backend media_backend(const struct ph_file *file, unsigned flags)
+{
+	if (flags & PHEAP_FORCE_MSYNC)
+		return PH_MSYNC;
+	return file->is_pmem || flags & PHEAP_FORCE_PMEM ? PH_PMEM : PH_MSYNC;
+}
+
+static int choose_durability(struct pheap *heap, const struct pheap_options *opts)
+{
+	const struct ph_file *file = &heap->file;
+	bool forced = opts->flags & (PHEAP_FORCE_PMEM | PHEAP_FORCE_MSYNC);
+	bool can = file->is_pmem || forced || !ph_file_in_memory(file);
+
+	heap->durability = opts->durability;
+	if (opts->durability == PHEAP_DURABILITY_DEFAULT)
+		heap->durability = can ? PHEAP_POWER : PHEAP_PROCESS;
+	if (heap->durability == PHEAP_POWER && !can)
+		return ph_error(ENOTSUP, "a memory file system does not survive a power cut: ask for "
+					 "PHEAP_PROCESS, or put the pool on a disk or a DAX file system "
+					 "(for tests: PHEAP_FORCE_PMEM)");
+	heap->media.backend = media_backend(file, opts->flags);
+	heap->pm.backend = heap->durability == PHEAP_PROCESS ? PH_NONE : heap->media.backend;
+	return 0;
+}
+
+/* ---- state line --------------------------------------------------------------------- */
+
+static void read_boot_id(uint8_t id[16])
+{
+	char text[40] = "";
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	unsigned n = 0;
+
+	memset(id, 0, 16);
+	if (fd < 0)
+		return;
+	if (read(fd, text, sizeof(text) - 1) > 0)
+		for (const char *c = text; *c && n < 32; c++) {
+			unsigned digit = *c >= 'a' ? (unsigned)*c - 'a' + 10 : (unsigned)*c - '0';
+
+			if (*c == '-' || digit > 15)
+				continue;
+			id[n / 2] = (uint8_t)(id[n / 2] << 4 | digit);
+			n++;
+		}
+	close(fd);
+}
+
+uint64_t ph_random64(void)
+{
+	uint64_t value = 0;
+
+	/* Non-zero, so that it differs from zeroed media. */
+	while (!value)
+		if (getrandom(&value, sizeof(value), 0) != sizeof(value))
+			value = 0;
+	return value;
+}
+
+/*
+ * Mark the pool as in use and end all logs. The stores are to one line, which
+ * keeps their order: no prefix of them has the new epoch and the old status.
+ */
+static int start_epoch(struct pheap *heap)
+{
+	struct pm_state *state = heap->state;
+	uint64_t boot[2], status = PM_STATUS_POWER;
+
+	if (heap->durability == PHEAP_PROCESS)
+		status = PM_STATUS_PROCESS;
+	read_boot_id((uint8_t *)boot);
+	ph_store64(&heap->media, &state->boot_id[0], boot[0]);
+	ph_store64(&heap->media, &state->boot_id[8], boot[1]);
+	ph_store64(&heap->media, &state->status, status);
+	ph_store64(&heap->media, &state->epoch, ph_random64());
+	return ph_persist_range(&heap->media, &heap->count, state, sizeof(*state));
+}
+
+/* ---- open ----------------------------------------------------------------------------- */
+
+static int check_unflushed(struct pheap *heap, const char *path, unsigned flags)
+{
+	uint8_t boot[16];
+
+	if (heap->state->status != PM_STATUS_PROCESS)
+		return 0;
+	read_boot_id(boot);
+	if (!memcmp(boot, heap->state->boot_id, sizeof(boot)))
+		return 0;
+	if (flags & PHEAP_CHECK_FIRST)
+		return ph_format_verify(&heap->file, path);
+	return ph_error(EUCLEAN, "%s: the pool was in use with PROCESS durability when the machine went "
+				 "down, so stores may be missing: open it with PHEAP_CHECK_FIRST", path);
+}
+
+/* Steps 2 to 4. */
+static int recover(struct pheap *heap)
+{
+	struct pm_state *state = heap->state;
+	int err = 0;
+
+	heap->recovered = state->status != PM_STATUS_CLEAN;
+	if (heap->readonly)
+		return heap->recovered ? ph_recover(&heap->pm, &heap->count, heap->view.base,
+						    heap->view.size, NULL)
+				       : 0;
+	if (state->status == PM_STATUS_PROCESS && heap->durability == PHEAP_POWER)
+		err = ph_file_write_back(&heap->file, &heap->media, &heap->count);
+	if (!err && heap->recovered)
+		err = ph_recover(&heap->media, &heap->count, heap->view.base, heap->view.size, NULL);
+	if (!err)
+		err = ph_format_mend(&heap->media, &heap->count, heap->view.base);
+	return err ? err : start_epoch(heap);
+}
+
+/* From a mapped file to a heap. */
+static int attach(struct pheap *heap, const char *name, const struct pheap_options *opts)
+{
+	int err = ph_format_validate(heap->file.base, heap->file.size, name, &heap->super,
+				     heap->readonly);
+
+	heap->view = (struct pheap_view){heap->file.base, heap->file.size};
+	heap->state = (struct pm_state *)(void *)(heap->file.base + PM_STATE);
+	if (!err && opts->layout && strcmp(opts->layout, heap->super.layout))
+		err = ph_error(EINVAL, "%s: the pool's layout is \"%s\", not \"%s\"", name,
+			       heap->super.layout, opts->layout);
+	if (!err)
+		err = check_unflushed(heap, name, opts->flags);
+	if (!err)
+		err = recover(heap);
+	if (!err)
+		err = ph_heap_attach(heap);
+	if (!err)
+		ph_registry_add(heap);
+	return err;
+}
+
+/* Undo what an open that failed has done; media is not touched. */
+static pheap_t *fail(struct pheap *heap, int err)
+{
+	ph_file_close(&heap->file);
+	ph_heap_delete(heap);
+	return ph_null_code(err);
+}
+
+PHEAP_API pheap_t *pheap_open(const char *path, const struct pheap_options *opts)
+{
+	struct pheap *heap;
+	int err;
+
+	if (!opts)
+		opts = &defaults;
+	err = check_options("pheap_open", opts);
+	if (!err && (!path || opts->durability == PHEAP_VOLATILE))
+		err = ph_error(EINVAL, "pheap_open: %s", path ? "a volatile heap has no file: create it"
+							      : "the path is NULL");
+	heap = err ? ph_null_code(err) : ph_heap_new();
+	if (!heap)
+		return NULL;
+	heap->readonly = opts->flags & PHEAP_READONLY;
+	err = ph_file_open(&heap->file, path, heap->readonly);
+	if (!err)
+		err = ph_file_map(&heap->file, path);
+	if (!err && heap->readonly) {
+		heap->durability = PHEAP_PROCESS;
+		heap->pm.backend = heap->media.backend = PH_NONE; /* a private mapping */
+	} else if (!err) {
+		err = choose_durability(heap, opts);
+	}
+	if (!err)
+		err = attach(heap, path, opts);
+	return err ? fail(heap, err) : heap;
+}
+
+/* ---- create ------------------------------------------------------------------------------ */
+
+static int check_create(const char *path, const struct pheap_options *opts)
+{
+	uint64_t size = opts->size;
+	int err = check_options("pheap_create", opts);
+
+	if (err)
+		return err;
+	if (!path != (opts->durability == PHEAP_VOLATILE))
+		return ph_error(EINVAL, "pheap_create: %s",
+				path ? "a volatile heap has no file: pass NULL as path"
+				     : "the path is NULL");
+	if (opts->flags & PHEAP_READONLY)
+		return ph_error(EINVAL, "pheap_create: a new pool cannot be read-only");
+	if (size && (size < PHEAP_MIN_SIZE || size > PHEAP_MAX_SIZE))
+		return ph_error(EINVAL, "pheap_create: %llu bytes: a pool has 8 MiB to 1 TiB",
+				(unsigned long long)size);
+	return 0;
+}
+
+static uint64_t pool_size(const struct pheap_options *opts)
+{
+	return opts->size ? opts->size / PM_GRANULE * PM_GRANULE : UINT64_C(64) << 20;
+}
+
+static int format_and_attach(struct pheap *heap, const char *name, const struct pheap_options *opts)
+{
+	struct ph_format_options format = {.layout = opts->layout ? opts->layout : ""};
+	int err = ph_format(&heap->media, &heap->count, &heap->file, &format);
+
+	return err ? err : attach(heap, name, opts);
+}
+
+PHEAP_API pheap_t *pheap_create(const char *path, const struct pheap_options *opts)
+{
+	struct pheap *heap;
+	int err;
+
+	if (!opts)
+		opts = &defaults;
+	err = check_create(path, opts);
+	heap = err ? ph_null_code(err) : ph_heap_new();
+	if (!heap)
+		return NULL;
+	if (path) {
+		err = ph_file_create(&heap->file, path, pool_size(opts), opts->mode ? opts->mode : 0600);
+		if (!err)
+			err = ph_file_map(&heap->file, path);
+		if (!err)
+			err = choose_durability(heap, opts);
+	} else {
+		err = ph_file_anonymous(&heap->file, pool_size(opts));
+		heap->durability = PHEAP_VOLATILE;
+		heap->pm.backend = heap->media.backend = PH_VOLATILE;
+	}
+	if (!err)
+		err = format_and_attach(heap, path ? path : "volatile heap", opts);
+	if (err && path && heap->file.base)
+		/* What was begun stays refused by open, and may be created again. */
+		return fail(heap, err);
+	return err ? fail(heap, err) : heap;
+}
+
+/* ---- on memory of the caller's ------------------------------------------------------------ */
+
+static struct pheap *borrow(void *base, uint64_t size, const struct pheap_options *opts,
+			    const struct ph_hook *hook, void *hook_arg)
+{
+	struct pheap *heap = ph_heap_new();
+
+	if (!heap)
+		return NULL;
+	heap->file = (struct ph_file){.fd = -1, .base = base, .size = size, .borrowed = true};
+	heap->readonly = opts->flags & PHEAP_READONLY;
+	heap->durability = hook ? PHEAP_POWER : PHEAP_PROCESS;
+	heap->pm.backend = hook ? PH_HOOK : PH_NONE;
+	heap->pm.hook = hook;
+	heap->pm.hook_arg = hook_arg;
+	heap->media = heap->pm;
+	return heap;
+}
+
+pheap_t *ph_pool_create_on(void *base, uint64_t size, const struct pheap_options *opts,
+			   const struct ph_hook *hook, void *hook_arg)
+{
+	struct pheap *heap;
+	int err;
+
+	opts = opts ? opts : &defaults;
+	heap = borrow(base, size, opts, hook, hook_arg);
+	if (!heap)
+		return NULL;
+	err = format_and_attach(heap, "memory", opts);
+	return err ? fail(heap, err) : heap;
+}
+
+pheap_t *ph_pool_open_on(void *base, uint64_t size, const struct pheap_options *opts,
+			 const struct ph_hook *hook, void *hook_arg)
+{
+	struct pheap *heap;
+	int err;
+
+	opts = opts ? opts : &defaults;
+	heap = borrow(base, size, opts, hook, hook_arg);
+	if (!heap)
+		return NULL;
+	err = attach(heap, "memory", opts);
+	return err ? fail(heap, err) : heap;
+}
+
+/* ---- close --------------------------------------------------------------------------------- */
+
+static void forget_transactions(struct pheap *heap)
+{
+	while (heap->txs)
+		ph_tx_forget(heap->txs);
+}
+
+void ph_pool_abandon(pheap_t *heap)
+{
+	forget_transactions(heap);
+	ph_registry_remove(heap);
+	ph_file_close(&heap->file);
+	ph_heap_delete(heap);
+}
+
+static int settle_and_mark(struct pheap *heap)
+{
+	int err = ph_checkpoint(heap);
+
+	if (!err && heap->durability == PHEAP_PROCESS)
+		err = ph_file_write_back(&heap->file, &heap->media, &heap->count);
+	if (err)
+		return err;
+	ph_store64(&heap->media, &heap->state->status, PM_STATUS_CLEAN);
+	return ph_persist_range(&heap->media, &heap->count, heap->state, sizeof(*heap->state));
+}
+
+PHEAP_API int pheap_close(pheap_t *heap)
+{
+	int err = 0;
+
+	if (!heap)
+		return 0;
+	if ((err = ph_heap_usable(heap, "pheap_close")))
+		return err;
+	if (heap->txs)
+		return ph_error(EBUSY, "pheap_close: a transaction is open: commit or abort it");
+	if (ph_persist_error(&heap->pm))
+		err = -EIO;
+	else if (!heap->readonly && heap->durability != PHEAP_VOLATILE)
+		err = settle_and_mark(heap);
+	ph_pool_abandon(heap);
+	return err ? ph_error(EIO, "pheap_close: writing the pool back failed: it is not marked clean, and "
+				   "is recovered at the next open")
+		   : 0;
+}
+
+/* ---- info ------------------------------------------------------------------------------------ */
+
+static const char *const backends[] = {
+	[PH_PMEM] = "pmem", [PH_MSYNC] = "msync",    [PH_NONE] = "none",
+	[PH_VOLATILE] = "volatile", [PH_HOOK] = "simulator",
+};
+
+PHEAP_API int pheap_get_info(pheap_t *heap, struct pheap_info *info)
+{
+	int err = ph_heap_usable(heap, "pheap_get_info");
+
+	if (err)
+		return err;
+	if (!info || info->struct_size != sizeof(*info))
+		return ph_error(EINVAL, "pheap_get_info: struct_size is not sizeof(struct pheap_info)");
+	memset(info, 0, sizeof(*info));
+	info->struct_size = sizeof(*info);
+	info->size = heap->view.size;
+	memcpy(info->uuid, heap->super.uuid, sizeof(info->uuid));
+	memcpy(info->layout, heap->super.layout, sizeof(info->layout));
+	info->format = heap->super.format;
+	info->durability = heap->durability;
+	info->backend = backends[heap->pm.backend];
+	info->is_pmem = heap->file.is_pmem;
+	info->recovered = heap->recovered;
+	info->readonly = heap->readonly;
+	info->granules = heap->zone.granules;
+	info->lanes = __atomic_load_n(&heap->nlanes, __ATOMIC_RELAXED);
+	info->max_object = ph_format_max_object(heap->zone.granules);
+	return 0;
+}

@@ -1,0 +1,31 @@
+/*
+ * pool.h - heaps on memory that somebody else has mapped: what the crash
+ * simulator, the checker and the tests use besides pheap_create and pheap_open.
+ */
+#ifndef PH_POOL_H
+#define PH_POOL_H
+
+#include <pheap.h>
+
+#include "persist.h"
+
+/*
+ * Create, or open and recover, a pool in size bytes of memory at base, page
+ * aligned. No file, no lock, no allocation of blocks. With a hook every store,
+ * flush and fence goes through it (PH_HOOK); without one the back end is
+ * PH_NONE. opts as for pheap_create and pheap_open; of its flags only
+ * PHEAP_READONLY and PHEAP_CHECK_FIRST count (readonly here still replays into
+ * the memory, which is then the caller's private copy).
+ */
+pheap_t *ph_pool_create_on(void *base, uint64_t size, const struct pheap_options *opts,
+			   const struct ph_hook *hook, void *hook_arg);
+pheap_t *ph_pool_open_on(void *base, uint64_t size, const struct pheap_options *opts,
+			 const struct ph_hook *hook, void *hook_arg);
+
+/*
+ * Let go of a heap as a crash would: media is not touched, DRAM is released, the
+ * file is closed. Open transactions are forgotten.
+ */
+void ph_pool_abandon(pheap_t *heap);
+
+#endif

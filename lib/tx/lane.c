@@ -1,0 +1,139 @@
+/*
+ * lane.c - which thread writes to which ring, and how rings are added.
+ *
+ * A lane is meant for one thread. A thread gets the lane with the fewest users;
+ * while that has one already, a new lane is made, up to heap.lanes_max and as
+ * long as the pool has a granule for it. Beyond that lanes are shared, so a
+ * free always finds one.
+ */
+#include "lane.h"
+
+#include <stdlib.h>
+
+#include "alloc/span.h"
+#include "alloc/tcache.h"
+#include "record.h"
+
+struct ph_lane *ph_lane_new(struct pheap *heap, uint64_t block, uint32_t index)
+{
+	struct ph_lane *lane = aligned_alloc(64, sizeof(*lane));
+
+	if (!lane)
+		return NULL;
+	memset(lane, 0, offsetof(struct ph_lane, dirty));
+	lane->block = block;
+	lane->index = index;
+	lane->clock = lane->visited = heap->settled;
+	for (unsigned i = 0; i < PM_UNDO_LOGS; i++) {
+		struct ph_undo_log *log = &lane->logs[i];
+
+		log->head = block + i * sizeof(struct pm_undo_head);
+		log->area = block + PM_LANE_UNDO + i * PM_UNDO_AREA;
+		log->gen = ((const struct pm_undo_head *)(const void *)ph_at(heap, log->head))->ended;
+	}
+	return lane;
+}
+
+/*
+ * Publish a lane block: descriptor, tree and table in one record, which an
+ * existing lane carries. The block's head page must be zero and durable before:
+ * `ended` counts from 0.
+ */
+static int publish_block(struct pheap *heap, struct ph_slab *slab, uint32_t index)
+{
+	struct ph_tcache *cache = ph_tcache_get(heap);
+	char *head = ph_at(heap, slab->start);
+	struct ph_rec rec;
+	int err;
+
+	ph_store_zero(&heap->pm, head, PM_PAGE);
+	/* Orders the zeroed head page before the record that makes it a lane's. */
+	err = ph_persist_range(&heap->pm, &cache->count, head, PM_PAGE);
+	if (err)
+		return err;
+	ph_rec_init(&rec, heap, NULL);
+	pthread_mutex_lock(&heap->zone.lock);
+	ph_span_birth(&rec, slab);
+	ph_rec_word(&rec, PM_LANE_TABLE + index * 8, slab->start);
+	err = ph_rec_lock(&rec);
+	if (!err)
+		err = ph_rec_commit(&rec);
+	if (!err)
+		__atomic_store_n(&slab->born, 1, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&heap->zone.lock);
+	ph_rec_fini(&rec);
+	return err;
+}
+
+/* Under lane_lock. */
+static struct ph_lane *add_locked(struct pheap *heap)
+{
+	uint32_t index = heap->nlanes;
+	struct ph_lane *lane;
+	struct ph_slab *slab;
+
+	if (index == heap->lanes_max || ph_span_reserve(heap, PM_KIND_LANE, 0, PM_GRANULE, &slab))
+		return NULL;
+	if (publish_block(heap, slab, index)) {
+		ph_span_release(heap, slab);
+		return NULL;
+	}
+	lane = ph_lane_new(heap, slab->start, index);
+	if (!lane)
+		return NULL; /* the next open will have it */
+	/* R5: no checkpoint may be between its steps 1 and 6 when a lane joins,
+	 * and its clock must cover S. */
+	pthread_mutex_lock(&heap->ckpt_lock);
+	lane->clock = lane->visited = heap->settled;
+	heap->lanes[index] = lane;
+	__atomic_store_n(&heap->nlanes, index + 1, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&heap->ckpt_lock);
+	return lane;
+}
+
+struct ph_lane *ph_lane_add(struct pheap *heap)
+{
+	struct ph_lane *lane;
+
+	pthread_mutex_lock(&heap->lane_lock);
+	lane = add_locked(heap);
+	pthread_mutex_unlock(&heap->lane_lock);
+	return lane;
+}
+
+static struct ph_lane *least_used(struct pheap *heap)
+{
+	struct ph_lane *best = heap->lanes[0];
+
+	for (uint32_t i = 1; i < heap->nlanes && best->users; i++)
+		if (heap->lanes[i]->users < best->users)
+			best = heap->lanes[i];
+	return best;
+}
+
+struct ph_lane *ph_lane_mine(struct ph_tcache *cache)
+{
+	struct pheap *heap = cache->heap;
+	struct ph_lane *lane;
+
+	if (ph_likely(cache->lane != NULL))
+		return cache->lane;
+	pthread_mutex_lock(&heap->lane_lock);
+	lane = least_used(heap);
+	cache->lane = lane; /* adding a lane commits a record, through this one */
+	if (lane->users) {
+		struct ph_lane *added = add_locked(heap);
+
+		cache->lane = lane = added ? added : lane;
+	}
+	lane->users++;
+	pthread_mutex_unlock(&heap->lane_lock);
+	return lane;
+}
+
+void ph_lane_leave(struct pheap *heap, struct ph_lane *lane)
+{
+	pthread_mutex_lock(&heap->lane_lock);
+	lane->users--;
+	pthread_mutex_unlock(&heap->lane_lock);
+}

@@ -1,0 +1,346 @@
+/*
+ * publish.c - single operations: one record each.
+ *
+ * All follow one pattern: look, build the record, take its stripes and lane,
+ * look again under them, commit. What is looked at twice is the slot and the
+ * state of the objects; both are changed under those stripes only: a slot under
+ * that of its line, an object's state PUBLISHED under that of its bitmap word (a
+ * large object's under zone.lock).
+ */
+#include <pheap.h>
+
+#include "alloc/span.h"
+#include "alloc/tcache.h"
+#include "lane.h"
+#include "record.h"
+#include "target.h"
+
+static uint64_t load(const void *word)
+{
+	return __atomic_load_n((const uint64_t *)word, __ATOMIC_ACQUIRE);
+}
+
+/* A slot for one of the operations here: in a root or a published object. */
+static int find_slot(struct pheap *heap, const char *what, const void *slot, struct ph_target *target)
+{
+	int err = ph_heap_writable(heap, what);
+
+	if (!err)
+		err = ph_word_find(heap, what, slot, target);
+	if (!err && target->place == PH_IN_TX)
+		err = ph_error(EINVAL, "%s: %p lies in an object that a transaction has not "
+				       "committed yet", what, slot);
+	if (!err && target->place == PH_IN_RESERVED)
+		err = ph_error(EINVAL, "%s: %p lies in an object that is not published: build "
+				       "graphs bottom-up in a transaction", what, slot);
+	return err;
+}
+
+/* The published object that a reference found in a slot refers to. */
+static int find_published(struct pheap *heap, const char *what, uint64_t ref,
+			  struct ph_object *object)
+{
+	if (!ph_object_find(heap, ref, object) || object->start != ref ||
+	    ph_state(object) != PH_PUBLISHED)
+		return ph_error(EINVAL, "%s: the slot holds %#llx, which is no published object", what,
+				(unsigned long long)ref);
+	return 0;
+}
+
+static void touch_target(struct pheap *heap, const struct ph_target *target)
+{
+	if (target->place != PH_IN_ROOT)
+		ph_touch(heap, target->object.slab);
+}
+
+/* ---- what one record publishes and frees ---------------------------------------- */
+
+/* zone.lock is needed while the birth or death of a span is in the record. */
+static bool needs_birth(const struct ph_object *object)
+{
+	return !__atomic_load_n(&object->slab->born, __ATOMIC_ACQUIRE);
+}
+
+static bool is_large(const struct ph_object *object)
+{
+	return object->slab->kind == PM_KIND_LARGE;
+}
+
+struct change {
+	struct pheap *heap;
+	const char *what;
+	struct ph_target slot;
+	uint64_t *word;
+	struct ph_object born, dead; /* slab NULL: none */
+	uint64_t old;		     /* what the slot must hold */
+	bool content;		     /* the born object's content goes into the record */
+};
+
+static void build(struct ph_rec *rec, const struct change *c, bool birth)
+{
+	uint64_t ref = c->born.slab ? c->born.start : 0;
+
+	if (c->content)
+		ph_rec_content(rec, ref, c->born.slab->size);
+	if (birth)
+		ph_span_birth(rec, c->born.slab);
+	if (c->dead.slab && is_large(&c->dead))
+		ph_span_death(rec, c->dead.slab);
+	if (c->born.slab && !is_large(&c->born))
+		ph_rec_bit(rec, c->born.slab->bits, c->born.index, true);
+	if (c->dead.slab && !is_large(&c->dead))
+		ph_rec_bit(rec, c->dead.slab->bits, c->dead.index, false);
+	ph_rec_word(rec, c->slot.offset, ref);
+}
+
+/* Under stripes and lane: is all still as it was when the record was built?
+ * -EAGAIN: the slot has changed, look anew. */
+static int verify(const struct change *c)
+{
+	if (load(c->word) != c->old)
+		return -EAGAIN;
+	if (c->born.slab && ph_state(&c->born) != PH_RESERVED)
+		return ph_error(EINVAL, "%s: another thread published or freed the object", c->what);
+	if (c->dead.slab && ph_state(&c->dead) != PH_PUBLISHED)
+		return ph_error(EINVAL, "%s: the slot's object was freed otherwise", c->what);
+	return 0;
+}
+
+/* Before the commit, so that whoever sees the link finds the states. */
+static void set_states(const struct change *c)
+{
+	touch_target(c->heap, &c->slot);
+	if (c->content)
+		ph_touch(c->heap, c->born.slab);
+	if (c->born.slab)
+		ph_set_state(ph_state_of(&c->born), PH_PUBLISHED);
+	if (c->dead.slab)
+		ph_set_state(ph_state_of(&c->dead), PH_LIMBO);
+}
+
+static int commit_change(struct ph_rec *rec, const struct change *c, bool birth)
+{
+	int err;
+
+	build(rec, c, birth);
+	err = ph_rec_lock(rec);
+	if (err)
+		return err;
+	if ((err = verify(c))) {
+		ph_rec_unlock(rec);
+		return err;
+	}
+	set_states(c);
+	err = ph_rec_commit(rec);
+	if (!err && birth)
+		__atomic_store_n(&c->born.slab->born, 1, __ATOMIC_RELEASE);
+	if (!err && c->dead.slab && is_large(&c->dead))
+		c->dead.slab->born = 0;
+	return err;
+}
+
+/* One record: publish c->born and free c->dead through the slot. */
+static int apply_change(const struct change *c)
+{
+	struct pheap *heap = c->heap;
+	bool birth = c->born.slab && needs_birth(&c->born);
+	bool locked = birth || (c->dead.slab && is_large(&c->dead));
+	struct ph_rec rec;
+	int err;
+
+	ph_rec_init(&rec, heap, NULL);
+	if (locked) {
+		pthread_mutex_lock(&heap->zone.lock);
+		birth = birth && needs_birth(&c->born); /* another may have been quicker */
+	}
+	err = rec.error ? rec.error : commit_change(&rec, c, birth);
+	if (locked)
+		pthread_mutex_unlock(&heap->zone.lock);
+	if (!err && c->dead.slab)
+		ph_tcache_retire(rec.cache, &c->dead);
+	ph_rec_fini(&rec);
+	return err;
+}
+
+/* ---- publish, replace, retire ------------------------------------------------------ */
+
+/* Make an object's content durable, or have the record do it. */
+static int prepare_content(struct change *c, unsigned flags)
+{
+	struct ph_tcache *cache = ph_tcache_get(c->heap);
+	uint64_t size = c->born.slab->size;
+
+	if (!cache)
+		return -errno;
+	c->content = !(flags & PHEAP_PERSISTED) && size <= PHEAP_INLINE_MAX && ph_logs(&c->heap->pm);
+	if (c->content || flags & PHEAP_PERSISTED)
+		return 0;
+	/* Orders the content before the record that links it. */
+	return ph_persist_range(&c->heap->pm, &cache->count, ph_at(c->heap, c->born.start), size);
+}
+
+/* Publish the reserved object at ptr; replace: over the one that is there. */
+static int link_object(struct pheap *heap, const char *what, pheap_ref *slot, void *ptr,
+		       unsigned flags, bool replace)
+{
+	struct change c = {.heap = heap, .what = what, .word = slot};
+	int err = find_slot(heap, what, slot, &c.slot);
+
+	if (!err && flags & ~(unsigned)PHEAP_PERSISTED)
+		err = ph_error(EINVAL, "%s: unknown flags %#x", what, flags);
+	if (!err)
+		err = ph_reserved_find(heap, what, ptr, &c.born);
+	if (!err && c.slot.place != PH_IN_ROOT && c.slot.object.start == c.born.start)
+		err = ph_error(EINVAL, "%s: the slot lies in the object itself", what);
+	if (!err)
+		err = prepare_content(&c, flags);
+	if (err)
+		return err;
+	do {
+		c.old = load(slot);
+		c.dead.slab = NULL;
+		if (!replace && c.old)
+			return ph_error(EEXIST, "%s: the slot already holds %#llx", what,
+					(unsigned long long)c.old);
+		if (replace && !c.old)
+			return ph_error(ENOENT, "%s: the slot is null: use pheap_publish()", what);
+		if (replace && (err = find_published(heap, what, c.old, &c.dead)))
+			return err;
+		err = apply_change(&c);
+	} while (err == -EAGAIN);
+	return err;
+}
+
+PHEAP_API int pheap_publish(pheap_t *heap, pheap_ref *slot, void *ptr, unsigned flags)
+{
+	return link_object(heap, "pheap_publish", slot, ptr, flags, false);
+}
+
+PHEAP_API int pheap_replace(pheap_t *heap, pheap_ref *slot, void *ptr, unsigned flags)
+{
+	return link_object(heap, "pheap_replace", slot, ptr, flags, true);
+}
+
+PHEAP_API int pheap_retire(pheap_t *heap, pheap_ref *slot)
+{
+	struct change c = {.heap = heap, .what = "pheap_retire", .word = slot};
+	int err = find_slot(heap, c.what, slot, &c.slot);
+
+	if (err)
+		return err;
+	do {
+		c.old = load(slot);
+		if (!c.old)
+			return ph_error(ENOENT, "pheap_retire: the slot is null");
+		if ((err = find_published(heap, c.what, c.old, &c.dead))) {
+			if (load(slot) != c.old) { /* another thread retired it meanwhile */
+				err = -EAGAIN;
+				continue;
+			}
+			return err;
+		}
+		err = apply_change(&c);
+	} while (err == -EAGAIN);
+	return err;
+}
+
+PHEAP_API int pheap_alloc_into(pheap_t *heap, pheap_ref *slot, size_t size, const void *content)
+{
+	struct ph_target target;
+	int err = find_slot(heap, "pheap_alloc_into", slot, &target);
+	void *ptr;
+
+	if (err)
+		return err;
+	if (load(slot))
+		return ph_error(EEXIST, "pheap_alloc_into: the slot already holds a reference");
+	ptr = pheap_alloc(heap, size);
+	if (!ptr)
+		return -errno;
+	if (content)
+		memcpy(ptr, content, size);
+	else
+		memset(ptr, 0, size);
+	err = link_object(heap, "pheap_alloc_into", slot, ptr, 0, false);
+	if (err && err != -EIO)
+		pheap_free(heap, ptr);
+	return err;
+}
+
+PHEAP_API int pheap_resize(pheap_t *heap, pheap_ref *slot, size_t size)
+{
+	struct ph_target target;
+	struct ph_object old;
+	void *ptr;
+	uint64_t ref;
+	int err = find_slot(heap, "pheap_resize", slot, &target);
+
+	if (err)
+		return err;
+	if (!size)
+		return ph_error(EINVAL, "pheap_resize: size is 0: use pheap_retire()");
+	ref = load(slot);
+	if (!ref)
+		return ph_error(ENOENT, "pheap_resize: the slot is null");
+	if ((err = find_published(heap, "pheap_resize", ref, &old)))
+		return err;
+	if (size <= old.slab->size && size > old.slab->size / 2)
+		return 0;
+	ptr = pheap_alloc(heap, size);
+	if (!ptr)
+		return -errno;
+	memcpy(ptr, ph_at(heap, ref), size < old.slab->size ? size : old.slab->size);
+	err = link_object(heap, "pheap_resize", slot, ptr, 0, true);
+	if (err && err != -EIO)
+		pheap_free(heap, ptr);
+	return err;
+}
+
+/* ---- plain redo writes --------------------------------------------------------------- */
+
+static int commit_write(struct ph_rec *rec, const struct ph_target *target)
+{
+	int err = ph_rec_lock(rec);
+
+	if (err)
+		return err;
+	touch_target(rec->heap, target);
+	return ph_rec_commit(rec);
+}
+
+PHEAP_API int pheap_set(pheap_t *heap, uint64_t *word, uint64_t value)
+{
+	struct ph_target target;
+	struct ph_rec rec;
+	int err = find_slot(heap, "pheap_set", word, &target);
+
+	if (err)
+		return err;
+	ph_rec_init(&rec, heap, NULL);
+	ph_rec_word(&rec, target.offset, value);
+	err = commit_write(&rec, &target);
+	ph_rec_fini(&rec);
+	return err;
+}
+
+PHEAP_API int pheap_write(pheap_t *heap, void *dst, const void *src, size_t length)
+{
+	struct ph_target target;
+	struct ph_rec rec;
+	int err = ph_heap_writable(heap, "pheap_write");
+
+	if (!err && (!length || length > PHEAP_INLINE_MAX))
+		err = ph_error(EINVAL, "pheap_write: %zu bytes: 1 to %u can be written at once", length,
+			       PHEAP_INLINE_MAX);
+	if (!err)
+		err = ph_target_find(heap, "pheap_write", dst, length, &target);
+	if (!err && target.place != PH_IN_PUBLISHED && target.place != PH_IN_ROOT)
+		err = ph_error(EINVAL, "pheap_write: %p lies in an object that is not published", dst);
+	if (err)
+		return err;
+	ph_rec_init(&rec, heap, NULL);
+	ph_rec_bytes(&rec, target.offset, src, length);
+	err = commit_write(&rec, &target);
+	ph_rec_fini(&rec);
+	return err;
+}

@@ -1,0 +1,546 @@
+/*
+ * record.c - build, commit and apply a redo record. Invariants and protocol are
+ * in lane.h.
+ */
+#include "record.h"
+
+#include <stdlib.h>
+
+#include "alloc/span.h"
+#include "alloc/tcache.h"
+#include "sum.h"
+#include "lane.h"
+#include "undo.h"
+
+void ph_rec_init(struct ph_rec *rec, struct pheap *heap, struct pheap_tx *tx)
+{
+	rec->heap = heap;
+	rec->tx = tx;
+	rec->cache = ph_tcache_get(heap);
+	rec->words = rec->word_space;
+	rec->n = PM_RECORD_WORDS;
+	rec->cap = PH_REC_WORDS;
+	rec->apply_from = PM_RECORD_WORDS;
+	rec->staged = 0;
+	rec->lines = rec->line_space;
+	rec->nlines = 0;
+	rec->lines_cap = PH_REC_LINES;
+	rec->error = rec->cache ? 0 : -ENOMEM;
+	rec->extension = NULL;
+	/* Now, because making a lane takes locks that the caller may hold later. */
+	rec->lane = rec->cache && ph_logs(&heap->pm) ? ph_lane_mine(rec->cache) : NULL;
+}
+
+void ph_rec_fini(struct ph_rec *rec)
+{
+	if (rec->words != rec->word_space)
+		free(rec->words);
+	if (rec->lines != rec->line_space)
+		free(rec->lines);
+	if (rec->extension)
+		ph_large_free(rec->heap, rec->extension, true);
+}
+
+/* ---- building ---------------------------------------------------------- */
+
+/* Room for more words; the last line is kept fillable up to its end. */
+static bool grow_words(struct ph_rec *rec, uint32_t more)
+{
+	uint32_t cap = rec->cap;
+	uint64_t *words;
+
+	if (ph_likely(rec->n + more + 8 <= cap))
+		return !rec->error;
+	while (cap < rec->n + more + 8)
+		cap *= 2;
+	words = rec->error ? NULL : aligned_alloc(64, cap * sizeof(*words));
+	if (!words) {
+		rec->error = rec->error ? rec->error : ph_error(ENOMEM, "no memory for a redo record");
+		return false;
+	}
+	memcpy(words, rec->words, rec->n * sizeof(*words));
+	if (rec->words != rec->word_space)
+		free(rec->words);
+	rec->words = words;
+	rec->cap = cap;
+	return true;
+}
+
+static bool grow_lines(struct ph_rec *rec)
+{
+	uint32_t cap = rec->lines_cap * 2;
+	uint64_t *lines = malloc(cap * sizeof(*lines));
+
+	if (!lines) {
+		rec->error = ph_error(ENOMEM, "no memory for a redo record");
+		return false;
+	}
+	memcpy(lines, rec->lines, rec->nlines * sizeof(*lines));
+	if (rec->lines != rec->line_space)
+		free(rec->lines);
+	rec->lines = lines;
+	rec->lines_cap = cap;
+	return true;
+}
+
+/* Lines are sorted and made unique when they are locked; here only what is
+ * obviously the same line is left out. */
+static void add_lines(struct ph_rec *rec, uint64_t offset, uint64_t length)
+{
+	uint64_t last = (offset + length - 1) / PM_LINE;
+
+	for (uint64_t line = offset / PM_LINE; line <= last; line++) {
+		if (rec->nlines && rec->lines[rec->nlines - 1] == line)
+			continue;
+		if (rec->nlines == rec->lines_cap && !grow_lines(rec))
+			return;
+		rec->lines[rec->nlines++] = line;
+	}
+}
+
+void ph_rec_word(struct ph_rec *rec, uint64_t offset, uint64_t value)
+{
+	if (!grow_words(rec, 2))
+		return;
+	rec->words[rec->n++] = PM_ENTRY(PM_ENTRY_WORD, 0, offset);
+	rec->words[rec->n++] = value;
+	add_lines(rec, offset, 8);
+}
+
+void ph_rec_bytes(struct ph_rec *rec, uint64_t offset, const void *src, size_t length)
+{
+	const char *s = src;
+
+	while (length) {
+		size_t part = length < 256 ? length : 256;
+		uint32_t words = (uint32_t)(part + 7) / 8;
+
+		if (!grow_words(rec, 1 + words))
+			return;
+		rec->words[rec->n++] = PM_ENTRY(PM_ENTRY_BYTES, part - 1, offset);
+		rec->words[rec->n + words - 1] = 0; /* the padding */
+		memcpy(&rec->words[rec->n], s, part);
+		rec->n += words;
+		add_lines(rec, offset, part);
+		offset += part;
+		s += part;
+		length -= part;
+	}
+}
+
+void ph_rec_zero(struct ph_rec *rec, uint64_t offset, size_t length)
+{
+	if (!grow_words(rec, 2))
+		return;
+	rec->words[rec->n++] = PM_ENTRY(PM_ENTRY_ZERO, 0, offset);
+	rec->words[rec->n++] = length;
+	add_lines(rec, offset, length);
+}
+
+void ph_rec_bit(struct ph_rec *rec, uint64_t bitmap, uint32_t bit, bool set)
+{
+	uint64_t offset = bitmap + bit / 64 * 8;
+
+	if (!grow_words(rec, 1))
+		return;
+	rec->words[rec->n++] =
+		PM_ENTRY(set ? PM_ENTRY_BIT_SET : PM_ENTRY_BIT_CLEAR, bit % 64, offset);
+	add_lines(rec, offset, 8);
+}
+
+void ph_rec_content(struct ph_rec *rec, uint64_t offset, size_t length)
+{
+	ph_rec_bytes(rec, offset, ph_at(rec->heap, offset), length);
+	rec->apply_from = rec->n;
+}
+
+void ph_rec_stage(struct ph_rec *rec)
+{
+	if (!rec->staged)
+		rec->staged = rec->n;
+}
+
+/* The staged entries are WORDs, two words each. */
+static uint64_t *staged_value(struct ph_rec *rec, uint64_t offset)
+{
+	uint64_t entry = PM_ENTRY(PM_ENTRY_WORD, 0, offset);
+
+	for (uint32_t i = rec->n; i > rec->staged; i -= 2)
+		if (rec->words[i - 2] == entry)
+			return &rec->words[i - 1];
+	return NULL;
+}
+
+uint64_t ph_rec_get(struct ph_rec *rec, uint64_t offset)
+{
+	uint64_t *value = staged_value(rec, offset);
+
+	return value ? *value : *(const uint64_t *)(const void *)ph_at(rec->heap, offset);
+}
+
+void ph_rec_put(struct ph_rec *rec, uint64_t offset, uint64_t value)
+{
+	uint64_t *staged = staged_value(rec, offset);
+
+	if (staged)
+		*staged = value;
+	else
+		ph_rec_word(rec, offset, value);
+}
+
+/* ---- applying ---------------------------------------------------------- */
+
+/* Stores only, no flush: R3 settles them later. Under the stripes. */
+static void apply(struct ph_rec *rec)
+{
+	struct ph_persist *pm = &rec->heap->pm;
+	const uint64_t *w = rec->words;
+
+	for (uint32_t i = rec->apply_from; i < rec->n;) {
+		unsigned aux = PM_ENTRY_AUX(w[i]);
+		uint64_t *at = (uint64_t *)(void *)ph_at(rec->heap, PM_ENTRY_OFFSET(w[i]));
+
+		switch (PM_ENTRY_TYPE(w[i])) {
+		case PM_ENTRY_WORD:
+			ph_store64(pm, at, w[i + 1]);
+			i += 2;
+			break;
+		case PM_ENTRY_BYTES:
+			ph_store(pm, at, &w[i + 1], aux + 1);
+			i += 1 + (aux + 8) / 8;
+			break;
+		case PM_ENTRY_ZERO:
+			ph_store_zero(pm, at, w[i + 1]);
+			i += 2;
+			break;
+		case PM_ENTRY_BIT_SET:
+			ph_store64(pm, at, *at | UINT64_C(1) << aux);
+			i++;
+			break;
+		default: /* PM_ENTRY_BIT_CLEAR */
+			ph_store64(pm, at, *at & ~(UINT64_C(1) << aux));
+			i++;
+			break;
+		}
+	}
+}
+
+/* ---- locking ------------------------------------------------------------ */
+
+static uint64_t stripe_order(uint64_t line)
+{
+	return line << (64 - PH_STRIPE_BITS) | line >> PH_STRIPE_BITS;
+}
+
+static int compare_lines(const void *a, const void *b)
+{
+	uint64_t x = stripe_order(*(const uint64_t *)a), y = stripe_order(*(const uint64_t *)b);
+
+	return x < y ? -1 : x > y;
+}
+
+static void sort_lines(struct ph_rec *rec)
+{
+	uint64_t *lines = rec->lines;
+	uint32_t n = rec->nlines, kept = 0;
+
+	if (n > PH_REC_LINES) {
+		qsort(lines, n, sizeof(*lines), compare_lines);
+	} else {
+		for (uint32_t i = 1; i < n; i++) {
+			uint64_t line = lines[i];
+			uint32_t j = i;
+
+			for (; j && stripe_order(lines[j - 1]) > stripe_order(line); j--)
+				lines[j] = lines[j - 1];
+			lines[j] = line;
+		}
+	}
+	for (uint32_t i = 0; i < n; i++)
+		if (!kept || lines[kept - 1] != lines[i])
+			lines[kept++] = lines[i];
+	rec->nlines = kept;
+}
+
+/* Is line i the first of its stripe? Lines of one stripe are neighbours. */
+static bool first_of_stripe(const struct ph_rec *rec, uint32_t i)
+{
+	return !i || (rec->lines[i] ^ rec->lines[i - 1]) & (PH_STRIPES - 1);
+}
+
+static bool take_stripes(struct ph_rec *rec)
+{
+	bool snapped = false;
+
+	for (uint32_t i = 0; i < rec->nlines; i++) {
+		struct ph_stripe *stripe = ph_stripe_of(rec->heap, rec->lines[i]);
+
+		if (!first_of_stripe(rec, i))
+			continue;
+		ph_bitlock_take(&stripe->word);
+		snapped |= __atomic_load_n(&stripe->snaps, __ATOMIC_RELAXED) != 0;
+	}
+	return snapped;
+}
+
+/* stamp 0: the stripes keep theirs. */
+static void give_stripes(struct ph_rec *rec, uint64_t stamp)
+{
+	for (uint32_t i = 0; i < rec->nlines; i++) {
+		struct ph_stripe *stripe = ph_stripe_of(rec->heap, rec->lines[i]);
+
+		if (first_of_stripe(rec, i))
+			ph_bitlock_give(&stripe->word, stamp ? stamp << 1 : stripe->word);
+	}
+}
+
+/* Does an entry write into a snapshot of another transaction? */
+static int check_snapshots(struct ph_rec *rec)
+{
+	const uint64_t *w = rec->words;
+
+	for (uint32_t i = PM_RECORD_WORDS; i < rec->n;) {
+		uint64_t length = 8, step = 1;
+
+		switch (PM_ENTRY_TYPE(w[i])) {
+		case PM_ENTRY_WORD:
+			step = 2;
+			break;
+		case PM_ENTRY_BYTES:
+			length = PM_ENTRY_AUX(w[i]) + 1;
+			step = 1 + (length + 7) / 8;
+			break;
+		case PM_ENTRY_ZERO:
+			length = w[i + 1];
+			step = 2;
+			break;
+		}
+		if (ph_undo_overlaps(rec->heap, rec->tx, PM_ENTRY_OFFSET(w[i]), length))
+			return ph_error(EINVAL,
+					"offset %#llx lies in a range that an open transaction has "
+					"snapshotted: use that transaction, or wait until it ends",
+					(unsigned long long)PM_ENTRY_OFFSET(w[i]));
+		i += (uint32_t)step;
+	}
+	return 0;
+}
+
+uint32_t ph_rec_ring_lines(const struct ph_rec *rec)
+{
+	return rec->extension ? 1 : (rec->n + 7) / 8;
+}
+
+/* A record of very many lines flushes them itself: see commit. */
+static bool lines_fit(const struct ph_rec *rec)
+{
+	return rec->nlines <= PH_DIRTY_MAX;
+}
+
+static bool lane_has_room(const struct ph_rec *rec)
+{
+	const struct ph_lane *lane = rec->lane;
+	uint64_t used = lane->pos - __atomic_load_n(&lane->head, __ATOMIC_ACQUIRE);
+
+	if (used + ph_rec_ring_lines(rec) > PM_RING_LINES)
+		return false;
+	return !lines_fit(rec) || lane->ndirty + rec->nlines <= PH_DIRTY_MAX;
+}
+
+/*
+ * Entries beyond a ring's share go to memory of their own, and the record in
+ * the ring only says where: one fence more. The memory is given back like that
+ * of a retired object, when the record is settled.
+ */
+static int spill(struct ph_rec *rec)
+{
+	uint64_t n = rec->n - PM_RECORD_WORDS, bytes = (n * 8 + PM_LINE - 1) / PM_LINE * PM_LINE;
+	struct pheap *heap = rec->heap;
+	int err = ph_large_reserve(heap, bytes, &rec->extension);
+
+	if (err)
+		return err;
+	memset(&rec->words[rec->n], 0, bytes - n * 8); /* grow_words() keeps a line free */
+	ph_copy_nt(&heap->pm, &rec->cache->count, ph_at(heap, rec->extension->start),
+		   &rec->words[PM_RECORD_WORDS], bytes);
+	/* Orders the extension before the record that refers to it. */
+	return ph_fence(&heap->pm, &rec->cache->count);
+}
+
+int ph_rec_lock(struct ph_rec *rec)
+{
+	struct pheap *heap = rec->heap;
+	int err = rec->error;
+
+	if (err)
+		return err;
+	sort_lines(rec);
+	if (!ph_logs(&heap->pm)) {
+		if (take_stripes(rec) && (err = check_snapshots(rec)))
+			give_stripes(rec, 0);
+		return err;
+	}
+	if (ph_rec_ring_lines(rec) > PM_RECORD_LINES_MAX && !rec->extension && (err = spill(rec)))
+		return err;
+	for (;;) {
+		if (take_stripes(rec) && (err = check_snapshots(rec))) {
+			give_stripes(rec, 0);
+			return err;
+		}
+		ph_bitlock_take(&rec->lane->lock);
+		if (ph_likely(lane_has_room(rec)))
+			return 0;
+		ph_bitlock_give(&rec->lane->lock, 0);
+		give_stripes(rec, 0);
+		if ((err = ph_checkpoint(heap)))
+			return err;
+	}
+}
+
+void ph_rec_cover(struct ph_rec *rec, uint64_t offset, uint64_t length)
+{
+	add_lines(rec, offset, length);
+}
+
+int ph_rec_lock_stripes(struct ph_rec *rec)
+{
+	if (rec->error)
+		return rec->error;
+	sort_lines(rec);
+	take_stripes(rec);
+	return 0;
+}
+
+void ph_rec_unlock_stripes(struct ph_rec *rec)
+{
+	give_stripes(rec, 0);
+}
+
+void ph_rec_unlock(struct ph_rec *rec)
+{
+	if (rec->lane)
+		ph_bitlock_give(&rec->lane->lock, 0);
+	give_stripes(rec, 0);
+}
+
+/* ---- committing ----------------------------------------------------------- */
+
+/* R2. */
+static uint64_t next_stamp(const struct ph_rec *rec)
+{
+	uint64_t stamp = rec->lane ? rec->lane->clock : 0;
+
+	for (uint32_t i = 0; i < rec->nlines; i++) {
+		uint64_t seen = ph_stripe_of(rec->heap, rec->lines[i])->word >> 1;
+
+		if (seen > stamp)
+			stamp = seen;
+	}
+	return stamp + 1;
+}
+
+/* Copy whole lines to the ring, over its end where need be. */
+static void write_ring(struct ph_rec *rec, const uint64_t *words, uint32_t lines)
+{
+	struct pheap *heap = rec->heap;
+	uint32_t at = (uint32_t)(rec->lane->pos % PM_RING_LINES);
+	uint32_t first = lines < PM_RING_LINES - at ? lines : PM_RING_LINES - at;
+	char *ring = ph_at(heap, rec->lane->block + PM_LANE_RING);
+
+	ph_copy_nt(&heap->pm, &rec->cache->count, ring + at * PM_LINE, words, first * PM_LINE);
+	if (lines > first)
+		ph_copy_nt(&heap->pm, &rec->cache->count, ring, words + first * 8,
+			   (lines - first) * PM_LINE);
+}
+
+static int write_record(struct ph_rec *rec, uint64_t stamp)
+{
+	struct ph_lane *lane = rec->lane;
+	uint64_t stub[8] __attribute__((aligned(64))) = {0};
+	uint64_t *w = rec->words;
+	uint32_t n = rec->n, lines;
+	uint64_t place = lane->block + PM_LANE_RING + lane->pos % PM_RING_LINES * PM_LINE;
+
+	if (rec->extension) {
+		stub[3] = PM_ENTRY(PM_ENTRY_EXTENSION, 0, rec->extension->start);
+		stub[4] = n - PM_RECORD_WORDS;
+		stub[5] = ph_sum(rec->heap->epoch, rec->extension->start, w + PM_RECORD_WORDS,
+				 n - PM_RECORD_WORDS);
+		w = stub;
+		n = 6;
+	}
+	lines = (n + 7) / 8;
+	while (n % 8)
+		w[n++] = 0;
+	w[1] = stamp << PM_STAMP_SHIFT | lines;
+	w[2] = lane->prev;
+	w[0] = ph_sum(rec->heap->epoch, place, w + 1, n - 1);
+	write_ring(rec, w, lines);
+	rec->cache->count.records++;
+	rec->cache->count.record_lines += lines;
+	lane->pos += lines;
+	lane->prev = lane->clock = stamp;
+	/* The commit point. Orders the record before the stores that apply it. */
+	return ph_fence(&rec->heap->pm, &rec->cache->count);
+}
+
+static uint32_t stripe_tag(const struct ph_lane *lane, uint64_t line)
+{
+	return (uint32_t)(line >> PH_STRIPE_BITS) << 11 | lane->index;
+}
+
+/*
+ * Note the lines for the next checkpoint, each once: a line whose stripe was
+ * last written by this lane, in this very line, since its last visit, is on the
+ * list already. A line that another lane wrote in between goes on both lists:
+ * either visit may be the last before S (R3).
+ */
+static void note_dirty(struct ph_rec *rec)
+{
+	struct ph_lane *lane = rec->lane;
+
+	for (uint32_t i = 0; i < rec->nlines; i++) {
+		uint64_t line = rec->lines[i];
+		struct ph_stripe *stripe = ph_stripe_of(rec->heap, line);
+		uint32_t tag = stripe_tag(lane, line);
+
+		if (stripe->tag == tag && stripe->word >> 1 > lane->visited)
+			continue;
+		stripe->tag = tag;
+		lane->dirty[lane->ndirty++] = line;
+	}
+}
+
+/* More lines than the list can hold: make them durable here and now. */
+static int flush_lines(struct ph_rec *rec)
+{
+	struct pheap *heap = rec->heap;
+
+	for (uint32_t i = 0; i < rec->nlines; i++) {
+		ph_stripe_of(heap, rec->lines[i])->tag = UINT32_MAX; /* no lane has it */
+		ph_flush(&heap->pm, &rec->cache->count, ph_at(heap, rec->lines[i] * PM_LINE), PM_LINE);
+	}
+	/* R3: orders them before any S that covers the record. */
+	return ph_fence(&heap->pm, &rec->cache->count);
+}
+
+int ph_rec_commit(struct ph_rec *rec)
+{
+	uint64_t stamp = next_stamp(rec);
+	int err = 0;
+
+	if (rec->lane && (err = write_record(rec, stamp))) {
+		ph_rec_unlock(rec);
+		return ph_error(EIO, "writing a redo record back failed: whether the operation "
+				     "happened is unknown; the heap is read-only now, reopen it");
+	}
+	apply(rec);
+	if (rec->lane) {
+		if (lines_fit(rec))
+			note_dirty(rec);
+		else
+			err = flush_lines(rec);
+		ph_bitlock_give(&rec->lane->lock, 0);
+	}
+	give_stripes(rec, stamp);
+	return err;
+}

@@ -1,0 +1,91 @@
+/*
+ * record.h - build a redo record and commit it: the one way in which published
+ * state changes.
+ *
+ *	struct ph_rec rec;
+ *	ph_rec_init(&rec, heap, NULL);
+ *	ph_rec_bit(&rec, ...); ph_rec_word(&rec, ...);
+ *	err = ph_rec_lock(&rec);      stripes and a lane with room are held
+ *	... look whether the operation still makes sense ...
+ *	err = ph_rec_commit(&rec);    or ph_rec_unlock(&rec)
+ *	ph_rec_fini(&rec);
+ *
+ * ph_rec_init() comes before any lock: it may have to make the thread's lane.
+ * Building takes no lock and may allocate DRAM; an error sticks and comes out of
+ * ph_rec_lock(). Entries are applied in the order in which they were added:
+ * content, then bits, then links.
+ */
+#ifndef PH_RECORD_H
+#define PH_RECORD_H
+
+#include "heap.h"
+
+#define PH_REC_WORDS 64 /* in place: content of PH_INLINE_MAX and six entries */
+#define PH_REC_LINES 24
+
+struct ph_rec {
+	struct pheap *heap;
+	struct pheap_tx *tx; /* its snapshots do not conflict */
+	struct ph_lane *lane;
+	struct ph_tcache *cache;
+	uint64_t *words;     /* header and entries */
+	uint32_t n, cap;
+	uint32_t apply_from; /* entries before it are in place already */
+	uint32_t staged;     /* first of the words that ph_rec_stage() looks up */
+	uint64_t *lines;     /* numbers of the lines that entries write */
+	uint32_t nlines, lines_cap;
+	int error;
+	struct ph_slab *extension; /* where entries went that do not fit in a ring */
+	uint64_t line_space[PH_REC_LINES];
+	uint64_t word_space[PH_REC_WORDS] __attribute__((aligned(64)));
+};
+
+void ph_rec_init(struct ph_rec *rec, struct pheap *heap, struct pheap_tx *tx);
+void ph_rec_fini(struct ph_rec *rec);
+
+/* *offset = value, an aligned word. */
+void ph_rec_word(struct ph_rec *rec, uint64_t offset, uint64_t value);
+/* Bytes; more than 256 become several entries. */
+void ph_rec_bytes(struct ph_rec *rec, uint64_t offset, const void *src, size_t length);
+void ph_rec_zero(struct ph_rec *rec, uint64_t offset, size_t length);
+/* Bit number bit of the bitmap that begins at offset. */
+void ph_rec_bit(struct ph_rec *rec, uint64_t bitmap, uint32_t bit, bool set);
+
+/* Bytes that are in memory at offset already: they are logged and settled, but
+ * not stored again. Must come before all other entries. */
+void ph_rec_content(struct ph_rec *rec, uint64_t offset, size_t length);
+
+/*
+ * Words that several steps of one record may change in turn, namely those of
+ * the free-space tree: get sees what was put before.
+ */
+void ph_rec_stage(struct ph_rec *rec);
+uint64_t ph_rec_get(struct ph_rec *rec, uint64_t offset);
+void ph_rec_put(struct ph_rec *rec, uint64_t offset, uint64_t value);
+
+/*
+ * Hold the stripes of ranges without writing a record: ph_rec_cover() what is
+ * wanted, lock, unlock.
+ */
+void ph_rec_cover(struct ph_rec *rec, uint64_t offset, uint64_t length);
+int ph_rec_lock_stripes(struct ph_rec *rec);
+void ph_rec_unlock_stripes(struct ph_rec *rec);
+
+/* Ring lines that the record takes as it stands. */
+uint32_t ph_rec_ring_lines(const struct ph_rec *rec);
+
+/*
+ * Take the stripes of all lines that the record writes, and the caller's lane
+ * with room for it; runs a checkpoint where there is none. -EINVAL: an entry
+ * falls into another transaction's snapshot. On an error nothing is held.
+ */
+int ph_rec_lock(struct ph_rec *rec);
+void ph_rec_unlock(struct ph_rec *rec);
+
+/*
+ * Write, fence (the commit point), apply, and let go of everything. -EIO: the
+ * record may or may not be durable; nothing has been applied.
+ */
+int ph_rec_commit(struct ph_rec *rec);
+
+#endif

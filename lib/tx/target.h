@@ -1,0 +1,33 @@
+/*
+ * target.h - is this a place that an operation may write to?
+ */
+#ifndef PH_TARGET_H
+#define PH_TARGET_H
+
+#include "alloc/span.h"
+#include "heap.h"
+
+enum ph_place {
+	PH_IN_ROOT,	 /* the reference of a root */
+	PH_IN_PUBLISHED, /* inside a published object */
+	PH_IN_TX,	 /* inside an object of an open transaction */
+	PH_IN_RESERVED,	 /* inside a reserved object */
+};
+
+struct ph_target {
+	enum ph_place place;
+	struct ph_object object; /* unless PH_IN_ROOT */
+	uint64_t offset;
+};
+
+/*
+ * Find the one object, or root, in which length bytes at addr lie. A message
+ * that begins with what, and -EINVAL, where there is none.
+ */
+int ph_target_find(struct pheap *heap, const char *what, const void *addr, uint64_t length,
+		   struct ph_target *target);
+
+/* The same for an aligned word in a root or a published object. */
+int ph_word_find(struct pheap *heap, const char *what, const void *addr, struct ph_target *target);
+
+#endif

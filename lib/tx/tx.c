@@ -1,0 +1,588 @@
+/*
+ * tx.c - transactions: collect, then one record.
+ *
+ * COMMIT, with what a crash after each step leaves
+ *   1 flush what was changed in place and new objects that do not travel in the
+ *     record; FENCE, if there was any: orders them before the record. Old state
+ *     (undo entries roll the changes back).
+ *   2 one record: content of small new objects, births and deaths of spans,
+ *     bits, writes, and the end of the undo generation; FENCE: the commit point.
+ *   3 DRAM states; freed objects to limbo.
+ *
+ * LOCKS: zone.lock where spans are born or die; stripes and lane as in record.c.
+ */
+#include "tx.h"
+
+#include <stdlib.h>
+
+#include "alloc/tcache.h"
+#include "lane.h"
+#include "record.h"
+#include "target.h"
+
+/* New objects travel in the record up to so many bytes in all; beyond that,
+ * flushing them in place is cheaper than writing them twice. */
+#define CONTENT_MAX 1024u
+
+/* ---- begin and end ------------------------------------------------------------------ */
+
+static int usable(const struct pheap_tx *tx, const char *what)
+{
+	if (!tx)
+		return ph_error(EINVAL, "%s: the transaction is NULL", what);
+	return ph_heap_writable(tx->heap, what);
+}
+
+PHEAP_API pheap_tx_t *pheap_tx_begin(pheap_t *heap)
+{
+	int err = ph_heap_writable(heap, "pheap_tx_begin");
+	struct pheap_tx *tx;
+
+	if (err)
+		return ph_null_code(err);
+	tx = calloc(1, sizeof(*tx));
+	if (!tx)
+		return ph_null(ENOMEM, "no memory for a transaction");
+	tx->heap = heap;
+	pthread_mutex_lock(&heap->tx_lock);
+	tx->next = heap->txs;
+	if (tx->next)
+		tx->next->prev = tx;
+	heap->txs = tx;
+	pthread_mutex_unlock(&heap->tx_lock);
+	return tx;
+}
+
+/* The handle goes away; whatever it held has been dealt with. */
+static void end(struct pheap_tx *tx)
+{
+	struct pheap *heap = tx->heap;
+
+	ph_undo_end(tx);
+	pthread_mutex_lock(&heap->tx_lock);
+	if (tx->prev)
+		tx->prev->next = tx->next;
+	else
+		heap->txs = tx->next;
+	if (tx->next)
+		tx->next->prev = tx->prev;
+	pthread_mutex_unlock(&heap->tx_lock);
+	free(tx->objects);
+	free(tx->writes);
+	free(tx);
+}
+
+void ph_tx_forget(struct pheap_tx *tx)
+{
+	end(tx);
+}
+
+/* ---- objects -------------------------------------------------------------------------- */
+
+static int add_object(struct pheap_tx *tx, const struct ph_object *object, bool dies)
+{
+	if (tx->nobjects == tx->objects_cap) {
+		uint32_t cap = tx->objects_cap ? 2 * tx->objects_cap : 8;
+		void *grown = realloc(tx->objects, cap * sizeof(*tx->objects));
+
+		if (!grown)
+			return ph_error(ENOMEM, "no memory for another object of a transaction");
+		tx->objects = grown;
+		tx->objects_cap = cap;
+	}
+	tx->objects[tx->nobjects++] = (struct ph_tx_object){*object, dies};
+	ph_set_state(ph_state_of(object), dies ? PH_DYING : PH_TX);
+	return 0;
+}
+
+static int adopt(struct pheap_tx *tx, const char *what, void *ptr)
+{
+	struct ph_object object;
+	int err = ph_reserved_find(tx->heap, what, ptr, &object);
+
+	return err ? err : add_object(tx, &object, false);
+}
+
+PHEAP_API int pheap_tx_adopt(pheap_tx_t *tx, void *ptr)
+{
+	int err = usable(tx, "pheap_tx_adopt");
+
+	return err ? err : adopt(tx, "pheap_tx_adopt", ptr);
+}
+
+PHEAP_API void *pheap_tx_alloc(pheap_tx_t *tx, size_t size)
+{
+	int err = usable(tx, "pheap_tx_alloc");
+	void *ptr;
+
+	if (err)
+		return ph_null_code(err);
+	ptr = pheap_alloc(tx->heap, size);
+	if (ptr && (err = adopt(tx, "pheap_tx_alloc", ptr))) {
+		pheap_free(tx->heap, ptr);
+		return ph_null_code(err);
+	}
+	return ptr;
+}
+
+PHEAP_API void *pheap_tx_zalloc(pheap_tx_t *tx, size_t size)
+{
+	void *ptr = pheap_tx_alloc(tx, size);
+
+	if (ptr)
+		memset(ptr, 0, size);
+	return ptr;
+}
+
+/* An object of the transaction's own is given back at once. */
+static int drop_own(struct pheap_tx *tx, const struct ph_object *object)
+{
+	for (uint32_t i = tx->nobjects; i--;) {
+		const struct ph_tx_object *own = &tx->objects[i];
+
+		if (own->dies || own->object.start != object->start)
+			continue;
+		ph_set_state(ph_state_of(object), PH_RESERVED);
+		tx->objects[i] = tx->objects[--tx->nobjects];
+		return pheap_free(tx->heap, ph_at(tx->heap, object->start));
+	}
+	return ph_error(EINVAL, "pheap_tx_free: the object belongs to another transaction");
+}
+
+static int free_object(struct pheap_tx *tx, const char *what, uint64_t offset)
+{
+	struct ph_object object;
+
+	if (!ph_object_find(tx->heap, offset, &object) || object.start != offset)
+		return ph_error(EINVAL, "%s: offset %#llx is not the start of an object", what,
+				(unsigned long long)offset);
+	switch (ph_state(&object)) {
+	case PH_PUBLISHED:
+		return add_object(tx, &object, true);
+	case PH_TX:
+		return drop_own(tx, &object);
+	case PH_DYING:
+		return ph_error(EINVAL, "%s: a transaction frees the object already", what);
+	case PH_RESERVED:
+		return ph_error(EINVAL, "%s: the object is not published: use pheap_free()", what);
+	default:
+		return ph_error(EINVAL, "%s: the object is free already", what);
+	}
+}
+
+PHEAP_API int pheap_tx_free(pheap_tx_t *tx, void *ptr)
+{
+	int err = usable(tx, "pheap_tx_free");
+
+	return err ? err : free_object(tx, "pheap_tx_free", ph_off(tx->heap, ptr));
+}
+
+/* ---- redo writes ------------------------------------------------------------------------- */
+
+/* One write: place and length, then the data in whole words. */
+struct write {
+	struct ph_slab *slab; /* NULL: a root */
+	uint64_t offset, length;
+	uint64_t data[];
+};
+
+static uint32_t write_words(uint64_t length)
+{
+	return (uint32_t)(sizeof(struct write) / 8 + (length + 7) / 8);
+}
+
+static int add_write(struct pheap_tx *tx, const struct ph_target *target, const void *src,
+		     uint64_t length)
+{
+	uint64_t needed = tx->nwrites + (uint64_t)write_words(length), cap = tx->writes_cap;
+	struct write *write;
+
+	if (needed > UINT32_MAX)
+		return ph_error(ENOMEM, "a transaction's redo writes are limited to 32 GiB");
+	if (needed > cap) {
+		void *grown;
+
+		for (cap = cap ? cap : 32; cap < needed;)
+			cap *= 2;
+		grown = realloc(tx->writes, cap * 8);
+		if (!grown)
+			return ph_error(ENOMEM, "no memory for a transaction's writes");
+		tx->writes = grown;
+		tx->writes_cap = (uint32_t)(cap > UINT32_MAX ? UINT32_MAX : cap);
+	}
+	write = (struct write *)&tx->writes[tx->nwrites];
+	write->slab = target->place == PH_IN_ROOT ? NULL : target->object.slab;
+	write->offset = target->offset;
+	write->length = length;
+	memcpy(write->data, src, length);
+	tx->nwrites = (uint32_t)needed;
+	return 0;
+}
+
+static int write_target(struct pheap_tx *tx, const char *what, const struct ph_target *target,
+			void *dst, const void *src, size_t length)
+{
+	switch (target->place) {
+	case PH_IN_TX: /* not visible to anyone yet: commit makes it durable */
+		memmove(dst, src, length);
+		return 0;
+	case PH_IN_RESERVED:
+		return ph_error(EINVAL, "%s: %p lies in a reserved object: let the transaction adopt "
+					"it, or store into it directly", what, dst);
+	default:
+		return add_write(tx, target, src, length);
+	}
+}
+
+PHEAP_API int pheap_tx_set(pheap_tx_t *tx, uint64_t *word, uint64_t value)
+{
+	struct ph_target target;
+	int err = usable(tx, "pheap_tx_set");
+
+	if (!err)
+		err = ph_word_find(tx->heap, "pheap_tx_set", word, &target);
+	return err ? err : write_target(tx, "pheap_tx_set", &target, word, &value, sizeof(value));
+}
+
+PHEAP_API int pheap_tx_write(pheap_tx_t *tx, void *dst, const void *src, size_t length)
+{
+	struct ph_target target;
+	int err = usable(tx, "pheap_tx_write");
+
+	if (err || !length)
+		return err;
+	err = ph_target_find(tx->heap, "pheap_tx_write", dst, length, &target);
+	return err ? err : write_target(tx, "pheap_tx_write", &target, dst, src, length);
+}
+
+PHEAP_API int pheap_tx_retire(pheap_tx_t *tx, pheap_ref *slot)
+{
+	struct ph_target target;
+	uint64_t ref, zero = 0;
+	uint32_t writes;
+	int err = usable(tx, "pheap_tx_retire");
+
+	if (!err)
+		err = ph_word_find(tx->heap, "pheap_tx_retire", slot, &target);
+	if (err)
+		return err;
+	ref = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
+	if (!ref)
+		return ph_error(ENOENT, "pheap_tx_retire: the slot is null");
+	writes = tx->nwrites;
+	err = write_target(tx, "pheap_tx_retire", &target, slot, &zero, sizeof(zero));
+	if (!err && (err = free_object(tx, "pheap_tx_retire", ref))) {
+		tx->nwrites = writes;
+		if (target.place == PH_IN_TX)
+			*slot = ref;
+	}
+	return err;
+}
+
+/* ---- snapshots ---------------------------------------------------------------------------- */
+
+/* Check a range; true in *needed where it is to be saved. */
+static int check_range(struct pheap_tx *tx, const struct pheap_range *range, struct ph_range *out,
+		       bool *needed)
+{
+	struct ph_target target;
+	int err = 0;
+
+	*needed = false;
+	if (!range->length)
+		return 0;
+	err = ph_target_find(tx->heap, "pheap_tx_snapshot", range->addr, range->length, &target);
+	if (!err && target.place == PH_IN_RESERVED)
+		err = ph_error(EINVAL, "pheap_tx_snapshot: %p lies in a reserved object, which needs none",
+			       range->addr);
+	if (err)
+		return err;
+	*out = (struct ph_range){target.offset, target.offset + range->length};
+	*needed = target.place != PH_IN_TX && !ph_ranges_cover(&tx->undo.saved, out->lo, out->hi);
+	return 0;
+}
+
+PHEAP_API int pheap_tx_snapshotv(pheap_tx_t *tx, const struct pheap_range *ranges, size_t n)
+{
+	struct ph_range few[16], *list = few;
+	uint32_t kept = 0;
+	int err = usable(tx, "pheap_tx_snapshot");
+
+	if (err || !n)
+		return err;
+	if (!ranges || n > UINT32_MAX / sizeof(*list))
+		return ph_error(EINVAL, "pheap_tx_snapshotv: %zu ranges at %p", n, (const void *)ranges);
+	if (n > sizeof(few) / sizeof(few[0]) && !(list = malloc(n * sizeof(*list))))
+		return ph_error(ENOMEM, "no memory for %zu ranges", n);
+	for (size_t i = 0; i < n && !err; i++) {
+		bool needed;
+
+		err = check_range(tx, &ranges[i], &list[kept], &needed);
+		kept += !err && needed;
+	}
+	if (!err && kept)
+		err = ph_undo_save(tx, list, kept);
+	if (list != few)
+		free(list);
+	return err;
+}
+
+PHEAP_API int pheap_tx_snapshot(pheap_tx_t *tx, void *addr, size_t length)
+{
+	struct pheap_range range = {addr, length};
+
+	return pheap_tx_snapshotv(tx, &range, 1);
+}
+
+/* ---- abort ---------------------------------------------------------------------------------- */
+
+/* U4: the record that ends the undo generation, with whatever else is in it. */
+static void add_undo_end(struct ph_rec *rec, const struct pheap_tx *tx)
+{
+	if (tx->undo.n)
+		ph_rec_word(rec, tx->undo.log->head + offsetof(struct pm_undo_head, ended),
+			    tx->undo.gen);
+}
+
+static int roll_back(struct pheap_tx *tx)
+{
+	struct ph_rec rec;
+	int err;
+
+	if (!tx->undo.n)
+		return 0;
+	ph_rec_init(&rec, tx->heap, tx);
+	err = rec.error;
+	if (!err)
+		err = ph_undo_restore(tx, &rec.cache->count);
+	if (!err) {
+		add_undo_end(&rec, tx);
+		err = ph_rec_lock(&rec);
+	}
+	if (!err)
+		err = ph_rec_commit(&rec);
+	ph_rec_fini(&rec);
+	return err;
+}
+
+static int abort_tx(struct pheap_tx *tx)
+{
+	int err = roll_back(tx);
+
+	for (uint32_t i = 0; i < tx->nobjects; i++) {
+		const struct ph_tx_object *own = &tx->objects[i];
+
+		ph_set_state(ph_state_of(&own->object), own->dies ? PH_PUBLISHED : PH_RESERVED);
+		if (!own->dies)
+			pheap_free(tx->heap, ph_at(tx->heap, own->object.start));
+	}
+	end(tx);
+	return err;
+}
+
+PHEAP_API int pheap_tx_abort(pheap_tx_t *tx)
+{
+	int err;
+
+	if (!tx)
+		return 0;
+	err = ph_heap_usable(tx->heap, "pheap_tx_abort");
+	return err ? err : abort_tx(tx);
+}
+
+/* ---- commit ----------------------------------------------------------------------------------- */
+
+/* Do all small new objects together travel in the record? */
+static bool content_fits(const struct pheap_tx *tx)
+{
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < tx->nobjects && bytes <= CONTENT_MAX; i++)
+		if (!tx->objects[i].dies && tx->objects[i].object.slab->size <= PHEAP_INLINE_MAX)
+			bytes += tx->objects[i].object.slab->size;
+	return bytes <= CONTENT_MAX && ph_logs(&tx->heap->pm);
+}
+
+static bool in_record(const struct ph_tx_object *own, bool fits)
+{
+	return fits && own->object.slab->size <= PHEAP_INLINE_MAX;
+}
+
+/* Step 1. */
+static int make_durable(struct pheap_tx *tx, struct ph_count *count, bool fits)
+{
+	struct pheap *heap = tx->heap;
+	bool any = tx->undo.saved.n != 0;
+
+	ph_undo_flush(tx, count);
+	for (uint32_t i = 0; i < tx->nobjects; i++) {
+		const struct ph_tx_object *own = &tx->objects[i];
+
+		if (own->dies || in_record(own, fits))
+			continue;
+		ph_flush(&heap->pm, count, ph_at(heap, own->object.start), own->object.slab->size);
+		any = true;
+	}
+	return any ? ph_fence(&heap->pm, count) : 0;
+}
+
+/* Does the record contain the birth or death of a span? */
+static bool changes_spans(const struct pheap_tx *tx)
+{
+	for (uint32_t i = 0; i < tx->nobjects; i++) {
+		const struct ph_tx_object *own = &tx->objects[i];
+
+		if (own->object.slab->kind == PM_KIND_LARGE ||
+		    (!own->dies && !__atomic_load_n(&own->object.slab->born, __ATOMIC_ACQUIRE)))
+			return true;
+	}
+	return false;
+}
+
+/* Under zone.lock. `pending` keeps a slab of several new objects from being added
+ * twice; `born` must not be seen before the record is committed. */
+static void add_spans(struct ph_rec *rec, const struct pheap_tx *tx)
+{
+	for (uint32_t i = 0; i < tx->nobjects; i++) {
+		const struct ph_tx_object *own = &tx->objects[i];
+		struct ph_slab *slab = own->object.slab;
+
+		if (own->dies) {
+			if (slab->kind == PM_KIND_LARGE)
+				ph_span_death(rec, slab);
+		} else if (!slab->born && !slab->pending) {
+			ph_span_birth(rec, slab);
+			slab->pending = 1;
+		}
+	}
+}
+
+/* Under zone.lock: what add_spans() marked is born now, or is not. */
+static void finish_spans(const struct pheap_tx *tx, bool committed)
+{
+	for (uint32_t i = 0; i < tx->nobjects; i++) {
+		const struct ph_tx_object *own = &tx->objects[i];
+		struct ph_slab *slab = own->object.slab;
+
+		if (slab->pending) {
+			slab->pending = 0;
+			__atomic_store_n(&slab->born, committed, __ATOMIC_RELEASE);
+		}
+		if (own->dies && committed && slab->kind == PM_KIND_LARGE)
+			slab->born = 0;
+	}
+}
+
+/* Step 2: content, spans, bits, writes. */
+static void build(struct ph_rec *rec, const struct pheap_tx *tx, bool fits, bool spans)
+{
+	for (uint32_t i = 0; i < tx->nobjects; i++)
+		if (!tx->objects[i].dies && in_record(&tx->objects[i], fits))
+			ph_rec_content(rec, tx->objects[i].object.start,
+				       tx->objects[i].object.slab->size);
+	if (spans)
+		add_spans(rec, tx);
+	for (uint32_t i = 0; i < tx->nobjects; i++) {
+		const struct ph_tx_object *own = &tx->objects[i];
+
+		if (own->object.slab->kind != PM_KIND_LARGE)
+			ph_rec_bit(rec, own->object.slab->bits, own->object.index, !own->dies);
+	}
+	for (uint32_t i = 0; i < tx->nwrites;) {
+		const struct write *write = (const struct write *)&tx->writes[i];
+
+		if (write->length == 8 && write->offset % 8 == 0)
+			ph_rec_word(rec, write->offset, write->data[0]);
+		else
+			ph_rec_bytes(rec, write->offset, write->data, write->length);
+		i += write_words(write->length);
+	}
+	add_undo_end(rec, tx);
+}
+
+/* With stripes and lane held: see ph_touch(), and set_states() in publish.c. */
+static void set_states(const struct pheap_tx *tx, bool fits)
+{
+	for (uint32_t i = 0; i < tx->nwrites;) {
+		const struct write *write = (const struct write *)&tx->writes[i];
+
+		if (write->slab)
+			ph_touch(tx->heap, write->slab);
+		i += write_words(write->length);
+	}
+	for (uint32_t i = 0; i < tx->nobjects; i++) {
+		const struct ph_tx_object *own = &tx->objects[i];
+
+		if (!own->dies && in_record(own, fits))
+			ph_touch(tx->heap, own->object.slab);
+		ph_set_state(ph_state_of(&own->object), own->dies ? PH_LIMBO : PH_PUBLISHED);
+	}
+}
+
+static int commit_record(struct ph_rec *rec, struct pheap_tx *tx, bool fits)
+{
+	struct pheap *heap = tx->heap;
+	bool spans = changes_spans(tx);
+	int err;
+
+	if (spans)
+		pthread_mutex_lock(&heap->zone.lock);
+	build(rec, tx, fits, spans);
+	err = ph_rec_lock(rec);
+	if (!err) {
+		set_states(tx, fits);
+		err = ph_rec_commit(rec);
+	}
+	if (spans) {
+		finish_spans(tx, !err);
+		pthread_mutex_unlock(&heap->zone.lock);
+	}
+	return err;
+}
+
+static bool is_empty(const struct pheap_tx *tx)
+{
+	return !tx->nobjects && !tx->nwrites && !tx->undo.n;
+}
+
+/* Step 3. */
+static void retire_freed(struct pheap_tx *tx, struct ph_tcache *cache)
+{
+	for (uint32_t i = 0; i < tx->nobjects; i++)
+		if (tx->objects[i].dies)
+			ph_tcache_retire(cache, &tx->objects[i].object);
+}
+
+PHEAP_API int pheap_tx_commit(pheap_tx_t *tx)
+{
+	struct ph_rec rec;
+	bool fits;
+	int err = usable(tx, "pheap_tx_commit");
+
+	if (err) {
+		if (tx && !tx->heap->forked)
+			abort_tx(tx);
+		return err;
+	}
+	if (is_empty(tx)) {
+		end(tx);
+		return 0;
+	}
+	ph_rec_init(&rec, tx->heap, tx);
+	err = rec.error;
+	fits = content_fits(tx);
+	if (!err)
+		err = make_durable(tx, &rec.cache->count, fits);
+	if (!err)
+		err = commit_record(&rec, tx, fits);
+	if (!err)
+		retire_freed(tx, rec.cache);
+	ph_rec_fini(&rec);
+	if (err == -EIO)
+		end(tx); /* the outcome is unknown, and the heap read-only */
+	else if (err)
+		abort_tx(tx);
+	else
+		end(tx);
+	return err;
+}

@@ -1,0 +1,351 @@
+/*
+ * undo.c - save, restore and end. Invariants and protocol are in undo.h.
+ *
+ * LOCKS: stripes while ranges are saved; heap.tx_lock for the sets of saved
+ * ranges; heap.log_lock for which logs are in use.
+ */
+#include "undo.h"
+
+#include <stdlib.h>
+
+#include "alloc/span.h"
+#include "alloc/tcache.h"
+#include "sum.h"
+#include "lane.h"
+#include "record.h"
+#include "tx.h"
+
+/* Data in one entry: a page less its header, so that entries fill whole lines and
+ * little is left over at the end of an area. */
+#define ENTRY_DATA (PM_PAGE - sizeof(struct pm_undo))
+/* The smallest further area; each is at least twice the one before. */
+#define AREA_MIN (4 * PM_GRANULE)
+
+bool ph_undo_overlaps(struct pheap *heap, const struct pheap_tx *tx, uint64_t offset, uint64_t length)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&heap->tx_lock);
+	for (struct pheap_tx *other = heap->txs; other && !found; other = other->next)
+		found = other != tx &&
+			ph_ranges_overlap(&other->undo.saved, offset, offset + length);
+	pthread_mutex_unlock(&heap->tx_lock);
+	return found;
+}
+
+/* ---- a log for the transaction --------------------------------------------------- */
+
+static struct ph_undo_log *take_from(struct ph_lane *lane)
+{
+	for (unsigned i = 0; i < PM_UNDO_LOGS; i++)
+		if (!lane->logs[i].used)
+			return &lane->logs[i];
+	return NULL;
+}
+
+static struct ph_undo_log *take_log(struct pheap *heap, struct ph_lane *first)
+{
+	struct ph_undo_log *log;
+
+	pthread_mutex_lock(&heap->log_lock);
+	log = take_from(first);
+	for (uint32_t i = 0; !log && i < __atomic_load_n(&heap->nlanes, __ATOMIC_ACQUIRE); i++)
+		log = take_from(heap->lanes[i]);
+	if (log)
+		log->used = true;
+	pthread_mutex_unlock(&heap->log_lock);
+	return log;
+}
+
+/* Every open transaction with snapshots has one; a new lane brings more. */
+static int open_log(struct pheap_tx *tx, struct ph_tcache *cache)
+{
+	struct ph_undo *undo = &tx->undo;
+	struct pheap *heap = tx->heap;
+	struct ph_lane *mine = ph_lane_mine(cache);
+	struct ph_undo_log *log = take_log(heap, mine);
+
+	while (!log && (mine = ph_lane_add(heap)))
+		log = take_log(heap, mine);
+	if (!log)
+		return ph_error(ENOSPC, "too many open transactions with snapshots: no room for "
+					"another undo log");
+	undo->log = log;
+	undo->gen = ++log->gen;
+	undo->seq = 0;
+	undo->at = log->area;
+	undo->end = log->area + PM_UNDO_AREA;
+	return 0;
+}
+
+/* ---- room ------------------------------------------------------------------------------ */
+
+static uint64_t entry_bytes(uint64_t data)
+{
+	return (sizeof(struct pm_undo) + data + PM_LINE - 1) / PM_LINE * PM_LINE;
+}
+
+static uint64_t bytes_for(const struct ph_range *range)
+{
+	uint64_t length = range->hi - range->lo, whole = length / ENTRY_DATA;
+
+	return whole * PM_PAGE + (length % ENTRY_DATA ? entry_bytes(length % ENTRY_DATA) : 0);
+}
+
+static bool grow(void **array, uint32_t *cap, uint32_t needed, size_t size)
+{
+	uint32_t n = *cap ? *cap : 8;
+	void *grown;
+
+	if (needed <= *cap)
+		return true;
+	while (n < needed)
+		n *= 2;
+	grown = realloc(*array, n * size);
+	if (!grown)
+		return false;
+	*array = grown;
+	*cap = n;
+	return true;
+}
+
+/*
+ * Make sure that entries for all ranges fit, before anything is written. A
+ * further area takes them all, whatever is left of the present one; the last
+ * line of an area is kept for the entry that says where the log goes on.
+ */
+static int make_room(struct pheap_tx *tx, const struct ph_range *ranges, uint32_t n,
+		     struct ph_slab **area)
+{
+	struct ph_undo *undo = &tx->undo;
+	uint64_t bytes = 0, entries = 1, size = AREA_MIN;
+	struct ph_slab **areas;
+	int err;
+
+	*area = NULL;
+	for (uint32_t i = 0; i < n; i++) {
+		bytes += bytes_for(&ranges[i]);
+		entries += (ranges[i].hi - ranges[i].lo) / ENTRY_DATA + 1;
+	}
+	if (undo->n + entries > UINT32_MAX / 2 ||
+	    !grow((void **)&undo->entries, &undo->cap, undo->n + (uint32_t)entries,
+		  sizeof(*undo->entries)) ||
+	    !grow((void **)&undo->noted, &undo->noted_cap, undo->nnoted + n, sizeof(*undo->noted)))
+		return ph_error(ENOMEM, "no memory for a snapshot");
+	if (undo->at + bytes + PM_LINE <= undo->end)
+		return 0;
+	areas = realloc(undo->areas, (undo->nareas + 1) * sizeof(*areas));
+	if (!areas)
+		return ph_error(ENOMEM, "no memory for a snapshot");
+	undo->areas = areas;
+	if (undo->nareas)
+		size = 2 * areas[undo->nareas - 1]->size;
+	if (size < bytes + PM_LINE)
+		size = bytes + PM_LINE;
+	err = ph_large_reserve(tx->heap, size, area);
+	if (err == -ENOSPC && size > bytes + PM_LINE) /* then just what is needed */
+		err = ph_large_reserve(tx->heap, bytes + PM_LINE, area);
+	return err;
+}
+
+/* ---- writing entries ---------------------------------------------------------------------- */
+
+struct entry_buffer {
+	struct pm_undo head;
+	char data[ENTRY_DATA];
+} __attribute__((aligned(64)));
+_Static_assert(sizeof(struct entry_buffer) == PM_PAGE, "an entry fills a page");
+
+static void put_entry(struct pheap_tx *tx, struct ph_count *count, uint32_t batch,
+		      enum pm_undo_type type, uint64_t target, uint64_t length, uint64_t data)
+{
+	struct pheap *heap = tx->heap;
+	struct ph_undo *undo = &tx->undo;
+	struct entry_buffer buffer;
+	uint64_t bytes = entry_bytes(data), *words = (uint64_t *)&buffer;
+
+	memset((char *)&buffer + bytes - PM_LINE, 0, PM_LINE); /* the padding */
+	buffer.head.gen = undo->gen;
+	buffer.head.seq = (uint64_t)batch << 32 | undo->seq++;
+	buffer.head.target = (uint64_t)type << 56 | target;
+	buffer.head.length = length;
+	memcpy(buffer.data, ph_at(heap, target), data);
+	buffer.head.sum = ph_sum(heap->epoch, undo->at, words + 1, bytes / 8 - 1);
+	ph_copy_nt(&heap->pm, count, ph_at(heap, undo->at), &buffer, bytes);
+	undo->entries[undo->n++] = undo->at;
+	undo->at += bytes;
+}
+
+static void put_range(struct pheap_tx *tx, struct ph_count *count, uint32_t batch,
+		      const struct ph_range *range, struct ph_slab **area)
+{
+	struct ph_undo *undo = &tx->undo;
+	uint64_t part;
+
+	for (uint64_t at = range->lo; at < range->hi; at += part) {
+		part = range->hi - at < ENTRY_DATA ? range->hi - at : ENTRY_DATA;
+		if (undo->at + entry_bytes(part) + PM_LINE > undo->end) {
+			struct ph_slab *next = *area;
+
+			put_entry(tx, count, batch, PM_UNDO_NEXT, next->start, next->size, 0);
+			undo->areas[undo->nareas++] = next;
+			undo->at = next->start;
+			undo->end = next->start + next->size; /* a multiple of lines */
+			*area = NULL;
+		}
+		put_entry(tx, count, batch, PM_UNDO_DATA, at, part, part);
+	}
+	count->snapshots++;
+}
+
+/* U3: from now on, and until ph_undo_end(), records keep off the range. */
+static void note_range(struct pheap_tx *tx, const struct ph_range *range)
+{
+	struct pheap *heap = tx->heap;
+
+	for (uint64_t line = range->lo / PM_LINE; line <= (range->hi - 1) / PM_LINE; line++)
+		__atomic_add_fetch(&ph_stripe_of(heap, line)->snaps, 1, __ATOMIC_RELAXED);
+	tx->undo.noted[tx->undo.nnoted++] = *range;
+	pthread_mutex_lock(&heap->tx_lock);
+	ph_ranges_add(&tx->undo.saved, range->lo, range->hi);
+	pthread_mutex_unlock(&heap->tx_lock);
+}
+
+/* With the stripes of all ranges held. */
+static int check_ranges(struct pheap_tx *tx, const struct ph_range *ranges, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t length = ranges[i].hi - ranges[i].lo;
+		int err;
+
+		if (ph_undo_overlaps(tx->heap, tx, ranges[i].lo, length))
+			return ph_error(EINVAL,
+					"the range at offset %#llx is snapshotted by another open "
+					"transaction",
+					(unsigned long long)ranges[i].lo);
+		err = ph_settle_range(tx->heap, ranges[i].lo, length); /* U3 */
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static int save_locked(struct pheap_tx *tx, struct ph_count *count, const struct ph_range *ranges,
+		       uint32_t n, struct ph_slab **area)
+{
+	uint32_t batch = tx->undo.seq;
+	int err = check_ranges(tx, ranges, n);
+
+	if (err)
+		return err;
+	for (uint32_t i = 0; i < n; i++) {
+		put_range(tx, count, batch, &ranges[i], area);
+		note_range(tx, &ranges[i]);
+	}
+	return 0;
+}
+
+static int save(struct pheap_tx *tx, struct ph_rec *held, const struct ph_range *ranges, uint32_t n)
+{
+	struct ph_slab *area;
+	bool room;
+	int err = make_room(tx, ranges, n, &area);
+
+	if (err)
+		return err;
+	pthread_mutex_lock(&tx->heap->tx_lock);
+	room = ph_ranges_reserve(&tx->undo.saved, n);
+	pthread_mutex_unlock(&tx->heap->tx_lock);
+	if (!room)
+		err = ph_error(ENOMEM, "no memory for a snapshot");
+	for (uint32_t i = 0; i < n; i++)
+		ph_rec_cover(held, ranges[i].lo, ranges[i].hi - ranges[i].lo);
+	if (!err)
+		err = ph_rec_lock_stripes(held);
+	if (!err) {
+		err = save_locked(tx, &held->cache->count, ranges, n, &area);
+		ph_rec_unlock_stripes(held);
+	}
+	if (area)
+		ph_large_free(tx->heap, area, false);
+	/* U2: orders the entries before the stores that the caller makes next. */
+	return err ? err : ph_fence(&tx->heap->pm, &held->cache->count);
+}
+
+int ph_undo_save(struct pheap_tx *tx, const struct ph_range *ranges, uint32_t n)
+{
+	struct ph_rec held;
+	int err = 0;
+
+	ph_rec_init(&held, tx->heap, tx); /* for its stripes only */
+	if (held.error)
+		err = held.error;
+	if (!err && !tx->undo.log)
+		err = open_log(tx, held.cache);
+	if (!err)
+		err = save(tx, &held, ranges, n);
+	ph_rec_fini(&held);
+	return err;
+}
+
+/* ---- the end ------------------------------------------------------------------------------- */
+
+void ph_undo_flush(struct pheap_tx *tx, struct ph_count *count)
+{
+	struct pheap *heap = tx->heap;
+	uint64_t next = 0; /* line: ranges are sorted, and each line is flushed once */
+
+	for (uint32_t i = 0; i < tx->undo.saved.n; i++) {
+		uint64_t first = tx->undo.saved.v[i].lo / PM_LINE;
+		uint64_t last = (tx->undo.saved.v[i].hi - 1) / PM_LINE;
+
+		if (first < next)
+			first = next;
+		if (first <= last)
+			ph_flush(&heap->pm, count, ph_at(heap, first * PM_LINE),
+				 (last - first + 1) * PM_LINE);
+		next = last + 1;
+	}
+}
+
+int ph_undo_restore(struct pheap_tx *tx, struct ph_count *count)
+{
+	struct pheap *heap = tx->heap;
+
+	/* Newest first: where snapshots overlap, the oldest content wins. */
+	for (uint32_t i = tx->undo.n; i--;) {
+		const char *entry = ph_at(heap, tx->undo.entries[i]);
+		const struct pm_undo *head = (const struct pm_undo *)(const void *)entry;
+
+		if (head->target >> 56 == PM_UNDO_DATA)
+			ph_store(&heap->pm, ph_at(heap, PM_ENTRY_OFFSET(head->target)),
+				 entry + sizeof(*head), head->length);
+	}
+	ph_undo_flush(tx, count);
+	/* U4: orders the old content before `ended`. */
+	return ph_fence(&heap->pm, count);
+}
+
+void ph_undo_end(struct pheap_tx *tx)
+{
+	struct ph_undo *undo = &tx->undo;
+	struct pheap *heap = tx->heap;
+
+	for (uint32_t i = 0; i < undo->nnoted; i++)
+		for (uint64_t line = undo->noted[i].lo / PM_LINE;
+		     line <= (undo->noted[i].hi - 1) / PM_LINE; line++)
+			__atomic_sub_fetch(&ph_stripe_of(heap, line)->snaps, 1, __ATOMIC_RELAXED);
+	pthread_mutex_lock(&heap->tx_lock);
+	ph_ranges_free(&undo->saved);
+	pthread_mutex_unlock(&heap->tx_lock);
+	for (uint32_t i = 0; i < undo->nareas; i++)
+		ph_large_free(heap, undo->areas[i], false);
+	if (undo->log) {
+		pthread_mutex_lock(&heap->log_lock);
+		undo->log->used = false;
+		pthread_mutex_unlock(&heap->log_lock);
+	}
+	free(undo->entries);
+	free(undo->areas);
+	free(undo->noted);
+}

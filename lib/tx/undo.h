@@ -1,0 +1,66 @@
+/*
+ * undo.h - undo logs: the old content of ranges that a transaction changes in
+ * place.
+ *
+ * MEDIA
+ *   A log is a head line and an area in a lane block (layout.h); when the area is
+ *   full it goes on in spans that are reserved, not published: recovery finds
+ *   them through the log, and allocates nothing before it has rolled back.
+ *
+ * INVARIANTS
+ *   U1  An entry is live if and only if its sum holds in the current epoch and
+ *       its generation is greater than the head's `ended`.
+ *   U2  An entry is durable before the caller may store into its range.
+ *   U3  While an entry is live, no record writes into its range, except the one
+ *       that ends the generation; none that is live did so before.
+ *   U4  `ended` becomes the generation in the record that commits, or in one that
+ *       follows a durable restoration.
+ *
+ * PROTOCOL, with what a crash after each step leaves
+ *   snapshot  1 settle the range (U3), register it in the stripes
+ *             2 non-temporal copy of the entries
+ *             3 FENCE: orders them before the caller's stores (U2)
+ *   commit    1 flush the ranges and new objects     rolled back
+ *             2 FENCE: orders them before the record rolled back
+ *             3 record with all redo entries and `ended`: committed
+ *   abort     1 restore, newest first, flush         rolled back again
+ *             2 FENCE: orders that before `ended`    rolled back again
+ *             3 record with `ended`                  aborted
+ */
+#ifndef PH_UNDO_H
+#define PH_UNDO_H
+
+#include "heap.h"
+#include "ranges.h"
+
+/* The undo side of a transaction. */
+struct ph_undo {
+	struct ph_undo_log *log; /* NULL before the first snapshot */
+	uint64_t gen;
+	uint32_t seq;
+	uint64_t at, end;	 /* where the next entry goes; end of this area */
+	uint64_t *entries;	 /* offsets of all entries, in order */
+	uint32_t n, cap;
+	struct ph_slab **areas;	 /* spans the log goes on in */
+	uint32_t nareas;
+	struct ph_ranges saved;	 /* heap.tx_lock */
+	struct ph_range *noted;	 /* what was counted in the stripes, range by range */
+	uint32_t nnoted, noted_cap;
+};
+
+/* Does a range fall into a snapshot of a transaction other than tx? */
+bool ph_undo_overlaps(struct pheap *heap, const struct pheap_tx *tx, uint64_t offset, uint64_t length);
+
+/* Save n ranges under one fence: all or none. Ranges already saved are left out. */
+int ph_undo_save(struct pheap_tx *tx, const struct ph_range *ranges, uint32_t n);
+
+/* Flush what the transaction may have changed in place. The caller fences. */
+void ph_undo_flush(struct pheap_tx *tx, struct ph_count *count);
+
+/* Put the old content back, durably. 0 or -EIO. */
+int ph_undo_restore(struct pheap_tx *tx, struct ph_count *count);
+
+/* The generation has ended on media: let go of the log and the ranges. */
+void ph_undo_end(struct pheap_tx *tx);
+
+#endif
