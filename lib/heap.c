@@ -8,13 +8,13 @@
 
 #include "alloc/span.h"
 #include "tx/lane.h"
+#include "tx/tx.h"
 
 static void init_locks(struct pheap *heap)
 {
 	pthread_mutexattr_t recursive;
 
 	pthread_mutex_init(&heap->lane_lock, NULL);
-	pthread_mutex_init(&heap->log_lock, NULL);
 	pthread_mutex_init(&heap->ckpt_lock, NULL);
 	pthread_mutex_init(&heap->large_lock, NULL);
 	pthread_mutex_init(&heap->tx_lock, NULL);
@@ -43,6 +43,7 @@ struct pheap *ph_heap_new(void)
 
 void ph_heap_delete(struct pheap *heap)
 {
+	ph_tx_delete_all(heap);
 	ph_zone_detach(heap);
 	for (uint32_t i = 0; heap->lanes && i < heap->nlanes; i++)
 		free(heap->lanes[i]);
@@ -90,25 +91,14 @@ int ph_heap_attach(struct pheap *heap)
 	return err ? err : attach_lanes(heap);
 }
 
-int ph_heap_usable(struct pheap *heap, const char *what)
+int ph_heap_refuse(const struct pheap *heap, const char *what)
 {
 	if (!heap)
 		return ph_error(EINVAL, "%s: the heap is NULL", what);
 	if (heap->forked)
 		return ph_error(EINVAL, "%s: this heap belongs to the parent process", what);
-	return 0;
-}
-
-int ph_heap_writable(struct pheap *heap, const char *what)
-{
-	int err = ph_heap_usable(heap, what);
-
-	if (err)
-		return err;
 	if (heap->readonly)
 		return ph_error(EROFS, "%s: the heap is open read-only", what);
-	if (ph_persist_error(&heap->pm))
-		return ph_error(EIO, "%s: a write-back failed earlier; the heap is read-only: close and "
-				     "reopen it", what);
-	return 0;
+	return ph_error(EIO, "%s: a write-back failed earlier; the heap is read-only: close and "
+			     "reopen it", what);
 }

@@ -14,7 +14,7 @@
  *
  * LOCKS, in the order in which they nest:
  *   registry       heaps of the process and their caches (tcache.c)
- *   tx_lock        the list of open transactions and their ranges (undo.c)
+ *   tx_lock        transactions with snapshots and their ranges (undo.c), handles
  *     - exception: it is also taken under stripes; nothing is taken under it
  *   zone.lock      both free-space trees, the span map, births and deaths
  *   central.lock   one a size class: partial slabs
@@ -127,7 +127,7 @@ struct ph_undo_log {
 	uint64_t head; /* offset of its pm_undo_head */
 	uint64_t area; /* offset of its built-in area */
 	uint64_t gen;  /* of the last transaction that used it; the next takes gen + 1 */
-	bool used;     /* heap.log_lock */
+	bool used;     /* atomic */
 };
 
 struct ph_lane {
@@ -171,6 +171,7 @@ struct ph_tcache {
 	struct ph_tcache *next, *prev; /* heap.caches; registry lock */
 	struct ph_lane *lane;	       /* NULL until its first record */
 	struct ph_count count;
+	struct pheap_tx *tx_spare; /* handles to use again */
 	uint32_t limbo_first, limbo_n; /* a ring */
 	uint64_t limbo_bytes;
 	struct ph_magazine mag[PH_CLASSES];
@@ -211,7 +212,6 @@ struct pheap {
 	uint32_t nlanes;	/* atomic; grows under ckpt_lock */
 	uint32_t lanes_max;
 	pthread_mutex_t lane_lock; /* adding a lane, ph_lane.users */
-	pthread_mutex_t log_lock;  /* ph_undo_log.used */
 
 	pthread_mutex_t ckpt_lock;
 	uint64_t ckpt_begun; /* atomic */
@@ -226,7 +226,9 @@ struct pheap {
 	uint64_t large_limbo_bytes;
 
 	pthread_mutex_t tx_lock;
-	struct pheap_tx *txs; /* open ones */
+	struct pheap_tx *txs;	    /* open ones with snapshots */
+	struct pheap_tx *tx_spare;  /* handles of threads that have ended */
+	struct pheap_tx *tx_newest; /* all handles ever made */
 
 	pthread_mutex_t root_lock;
 
@@ -241,11 +243,21 @@ void ph_heap_delete(struct pheap *heap);
 /* Attach to formatted and recovered media. */
 int ph_heap_attach(struct pheap *heap);
 
-/*
- * May this operation go on? 0, or EROFS, EIO, or EINVAL in the child of a fork.
- */
-int ph_heap_usable(struct pheap *heap, const char *what);
-int ph_heap_writable(struct pheap *heap, const char *what);
+/* Say why a heap may not be used, or written to: the negative code. */
+int ph_heap_refuse(const struct pheap *heap, const char *what) __attribute__((cold));
+
+/* May this operation go on? 0, or EROFS, EIO, or EINVAL in the child of a fork. */
+static inline int ph_heap_usable(const struct pheap *heap, const char *what)
+{
+	return ph_likely(heap && !heap->forked) ? 0 : ph_heap_refuse(heap, what);
+}
+
+static inline int ph_heap_writable(const struct pheap *heap, const char *what)
+{
+	if (ph_likely(heap && !heap->forked && !heap->readonly && !ph_persist_error(&heap->pm)))
+		return 0;
+	return ph_heap_refuse(heap, what);
+}
 
 static inline char *ph_at(const struct pheap *heap, uint64_t offset)
 {

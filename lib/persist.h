@@ -43,6 +43,7 @@ struct ph_count {
 	uint64_t record_lines;
 	uint64_t checkpoints;
 	uint64_t snapshots;
+	uint64_t begun, ended; /* transactions */
 };
 
 /*

@@ -352,15 +352,8 @@ pheap_t *ph_pool_open_on(void *base, uint64_t size, const struct pheap_options *
 
 /* ---- close --------------------------------------------------------------------------------- */
 
-static void forget_transactions(struct pheap *heap)
-{
-	while (heap->txs)
-		ph_tx_forget(heap->txs);
-}
-
 void ph_pool_abandon(pheap_t *heap)
 {
-	forget_transactions(heap);
 	ph_registry_remove(heap);
 	ph_file_close(&heap->file);
 	ph_heap_delete(heap);
@@ -386,7 +379,7 @@ PHEAP_API int pheap_close(pheap_t *heap)
 		return 0;
 	if ((err = ph_heap_usable(heap, "pheap_close")))
 		return err;
-	if (heap->txs)
+	if (ph_tx_open(heap))
 		return ph_error(EBUSY, "pheap_close: a transaction is open: commit or abort it");
 	if (ph_persist_error(&heap->pm))
 		err = -EIO;

@@ -8,7 +8,7 @@
 #include "alloc/tcache.h"
 #include "heap.h"
 #include "recovery/check.h"
-#include "tx/lane.h"
+#include "tx/tx.h"
 
 PHEAP_API int pheap_get_stats(pheap_t *heap, struct pheap_stats *stats)
 {
@@ -47,7 +47,7 @@ PHEAP_API int pheap_check(pheap_t *heap, struct pheap_check_result *result, phea
 		return err;
 	if (result && result->struct_size != sizeof(*result))
 		return ph_error(EINVAL, "pheap_check: struct_size is not sizeof(struct pheap_check_result)");
-	if (heap->txs)
+	if (ph_tx_open(heap))
 		return ph_error(EBUSY, "pheap_check: a transaction is open: commit or abort it");
 	err = ph_check_media(heap->view.base, heap->view.size, &own, fn, arg);
 	if (result)

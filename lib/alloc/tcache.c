@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "tx/lane.h"
+#include "tx/tx.h"
 #include "slab.h"
 #include "span.h"
 
@@ -47,6 +48,8 @@ static void add_counts(struct ph_count *to, const struct ph_count *from)
 	to->record_lines += from->record_lines;
 	to->checkpoints += from->checkpoints;
 	to->snapshots += from->snapshots;
+	to->begun += from->begun;
+	to->ended += from->ended;
 }
 
 void ph_tcache_sum(struct pheap *heap, struct ph_count *sum)
@@ -64,6 +67,7 @@ static void end_cache(struct pheap *heap, struct ph_tcache *cache)
 	ph_tcache_flush(cache);
 	if (cache->lane)
 		ph_lane_leave(heap, cache->lane);
+	ph_tx_hand_over(cache);
 	add_counts(&heap->count, &cache->count);
 	if (cache->prev)
 		cache->prev->next = cache->next;

@@ -120,7 +120,7 @@ static bool is_super(struct ph_check *c, uint64_t at, const struct pm_super *s)
 	return false;
 }
 
-/* S5 to S9 of one copy. */
+/* S5 to S9 of the copy that counts. */
 static void check_super(struct ph_check *c, uint64_t at, const struct pm_super *s)
 {
 	uint64_t incompat = s->incompat & ~PM_INCOMPAT_KNOWN;
@@ -139,8 +139,7 @@ static void check_super(struct ph_check *c, uint64_t at, const struct pm_super *
 	if (!is_text(s->layout, sizeof(s->layout)))
 		ph_check_report(c, "S8", at,
 				"the layout name is not terminated, or bytes follow it");
-	if (s->reserved0 || !ph_check_zero(s->reserved, sizeof(s->reserved)) ||
-	    !ph_check_zero_at(c, at + sizeof(*s), PM_PAGE - sizeof(*s)))
+	if (s->reserved0 || !ph_check_zero(s->reserved, sizeof(s->reserved)))
 		ph_check_report(c, "S9", at, "superblock: reserved bytes are not zero");
 }
 
@@ -150,7 +149,7 @@ static void compare_supers(struct ph_check *c, const struct pm_super *a, const s
 	size_t head = offsetof(struct pm_super, format);
 
 	if (a->sequence == b->sequence) {
-		if (memcmp(&a->format, &b->format, sizeof(*a) - head) != 0)
+		if (memcmp((const char *)a + head, (const char *)b + head, sizeof(*a) - head) != 0)
 			ph_check_report(c, "S4", PM_SUPER_B,
 					"the superblocks differ at the same sequence %" PRIu64,
 					a->sequence);
@@ -164,7 +163,7 @@ static void compare_supers(struct ph_check *c, const struct pm_super *a, const s
 /* *zones: entries of the zone table in use. False where nothing more can be read. */
 static bool check_supers(struct ph_check *c, uint32_t *zones)
 {
-	const struct pm_super *newest;
+	const struct pm_super *counts;
 	struct pm_super a, b;
 	bool has_a, has_b;
 
@@ -172,26 +171,22 @@ static bool check_supers(struct ph_check *c, uint32_t *zones)
 	memcpy(&b, c->base + PM_SUPER_B, sizeof(b));
 	has_a = is_super(c, PM_SUPER_A, &a);
 	has_b = is_super(c, PM_SUPER_B, &b);
-	if (has_a)
-		check_super(c, PM_SUPER_A, &a);
-	if (has_b)
-		check_super(c, PM_SUPER_B, &b);
 	if (has_a && has_b)
 		compare_supers(c, &a, &b);
 	else if (!has_a && !has_b)
 		return false;
-	newest = has_a && (!has_b || a.sequence >= b.sequence) ? &a : &b;
-	*zones = newest->zones <= PM_ZONES_MAX ? newest->zones : 0;
-	return !(newest->incompat & ~PM_INCOMPAT_KNOWN);
+	counts = has_a && (!has_b || a.sequence >= b.sequence) ? &a : &b;
+	check_super(c, counts == &a ? PM_SUPER_A : PM_SUPER_B, counts);
+	*zones = counts->zones <= PM_ZONES_MAX ? counts->zones : 0;
+	return !(counts->incompat & ~PM_INCOMPAT_KNOWN);
 }
 
-/* S9 of what no structure uses yet. */
-static void check_reserved_area(struct ph_check *c)
+/* S9 between start and end, which no structure uses yet. */
+static void check_unused(struct ph_check *c, uint64_t start, uint64_t end)
 {
-	uint64_t start = PM_ZONE_TABLE + sizeof(c->zone);
-
-	if (!ph_check_zero_at(c, start, PM_FIXED_END - start))
-		ph_check_report(c, "S9", start, "bytes behind the zone table are not zero");
+	if (!ph_check_zero_at(c, start, end - start))
+		ph_check_report(c, "S9", start, "unused bytes up to 0x%" PRIx64 " are not zero",
+				end);
 }
 
 static void check_state(struct ph_check *c)
@@ -434,7 +429,9 @@ static void check_all(struct ph_check *c)
 	}
 	if (!check_supers(c, &used))
 		return;
-	check_reserved_area(c);
+	check_unused(c, PM_SUPER_A + sizeof(struct pm_super), PM_SUPER_B);
+	check_unused(c, PM_SUPER_B + sizeof(struct pm_super), PM_STATE);
+	check_unused(c, PM_ZONE_TABLE + sizeof(c->zone), PM_FIXED_END);
 	check_state(c);
 	check_zone_table(c, used);
 	read_lane_table(c);
@@ -449,6 +446,7 @@ static void check_all(struct ph_check *c)
 int ph_check_media(const char *base, uint64_t size, struct pheap_check_result *result,
 		   pheap_problem_fn *fn, void *arg)
 {
+	uint64_t before = result->problems;
 	struct ph_check *c = calloc(1, sizeof(*c));
 
 	if (!c)
@@ -458,12 +456,12 @@ int ph_check_media(const char *base, uint64_t size, struct pheap_check_result *r
 	c->result = result;
 	c->fn = fn;
 	c->arg = arg;
-	result->problems = 0;
+	/* problems are added: recovery may have found some before. */
 	result->objects = result->object_bytes = 0;
 	result->slabs = result->large_objects = 0;
 	result->free_granules = result->used_granules = 0;
 	check_all(c);
 	report_rest(c);
 	free(c);
-	return result->problems ? -EUCLEAN : 0;
+	return result->problems > before ? -EUCLEAN : 0;
 }

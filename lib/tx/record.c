@@ -268,8 +268,10 @@ static bool first_of_stripe(const struct ph_rec *rec, uint32_t i)
 	return !i || (rec->lines[i] ^ rec->lines[i - 1]) & (PH_STRIPES - 1);
 }
 
+/* Take them in the order of their index; true where one has an open snapshot. */
 static bool take_stripes(struct ph_rec *rec)
 {
+	uint64_t stamp = 0;
 	bool snapped = false;
 
 	for (uint32_t i = 0; i < rec->nlines; i++) {
@@ -279,7 +281,10 @@ static bool take_stripes(struct ph_rec *rec)
 			continue;
 		ph_bitlock_take(&stripe->word);
 		snapped |= __atomic_load_n(&stripe->snaps, __ATOMIC_RELAXED) != 0;
+		if (stripe->word >> 1 > stamp)
+			stamp = stripe->word >> 1;
 	}
+	rec->stamp = stamp;
 	return snapped;
 }
 
@@ -406,8 +411,7 @@ int ph_rec_lock_stripes(struct ph_rec *rec)
 	if (rec->error)
 		return rec->error;
 	sort_lines(rec);
-	take_stripes(rec);
-	return 0;
+	return take_stripes(rec);
 }
 
 void ph_rec_unlock_stripes(struct ph_rec *rec)
@@ -427,15 +431,9 @@ void ph_rec_unlock(struct ph_rec *rec)
 /* R2. */
 static uint64_t next_stamp(const struct ph_rec *rec)
 {
-	uint64_t stamp = rec->lane ? rec->lane->clock : 0;
+	uint64_t clock = rec->lane ? rec->lane->clock : 0;
 
-	for (uint32_t i = 0; i < rec->nlines; i++) {
-		uint64_t seen = ph_stripe_of(rec->heap, rec->lines[i])->word >> 1;
-
-		if (seen > stamp)
-			stamp = seen;
-	}
-	return stamp + 1;
+	return 1 + (rec->stamp > clock ? rec->stamp : clock);
 }
 
 /* Copy whole lines to the ring, over its end where need be. */

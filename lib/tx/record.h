@@ -34,6 +34,7 @@ struct ph_rec {
 	uint32_t staged;     /* first of the words that ph_rec_stage() looks up */
 	uint64_t *lines;     /* numbers of the lines that entries write */
 	uint32_t nlines, lines_cap;
+	uint64_t stamp; /* the largest of the stripes that are held */
 	int error;
 	struct ph_slab *extension; /* where entries went that do not fit in a ring */
 	uint64_t line_space[PH_REC_LINES];
@@ -65,7 +66,7 @@ void ph_rec_put(struct ph_rec *rec, uint64_t offset, uint64_t value);
 
 /*
  * Hold the stripes of ranges without writing a record: ph_rec_cover() what is
- * wanted, lock, unlock.
+ * wanted, lock, unlock. 1: there is an open snapshot in one of the stripes.
  */
 void ph_rec_cover(struct ph_rec *rec, uint64_t offset, uint64_t length);
 int ph_rec_lock_stripes(struct ph_rec *rec);

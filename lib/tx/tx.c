@@ -33,48 +33,91 @@ static int usable(const struct pheap_tx *tx, const char *what)
 	return ph_heap_writable(tx->heap, what);
 }
 
-PHEAP_API pheap_tx_t *pheap_tx_begin(pheap_t *heap)
+/* A handle that a thread which has ended left behind, or a new one. */
+static struct pheap_tx *new_handle(struct pheap *heap)
 {
-	int err = ph_heap_writable(heap, "pheap_tx_begin");
 	struct pheap_tx *tx;
 
-	if (err)
-		return ph_null_code(err);
-	tx = calloc(1, sizeof(*tx));
-	if (!tx)
-		return ph_null(ENOMEM, "no memory for a transaction");
-	tx->heap = heap;
 	pthread_mutex_lock(&heap->tx_lock);
-	tx->next = heap->txs;
-	if (tx->next)
-		tx->next->prev = tx;
-	heap->txs = tx;
+	tx = heap->tx_spare;
+	if (tx) {
+		heap->tx_spare = tx->spare;
+	} else if ((tx = calloc(1, sizeof(*tx)))) {
+		tx->heap = heap;
+		tx->older = heap->tx_newest;
+		heap->tx_newest = tx;
+	}
 	pthread_mutex_unlock(&heap->tx_lock);
 	return tx;
 }
 
-/* The handle goes away; whatever it held has been dealt with. */
-static void end(struct pheap_tx *tx)
+PHEAP_API pheap_tx_t *pheap_tx_begin(pheap_t *heap)
 {
-	struct pheap *heap = tx->heap;
+	int err = ph_heap_writable(heap, "pheap_tx_begin");
+	struct ph_tcache *cache = err ? NULL : ph_tcache_get(heap);
+	struct pheap_tx *tx;
 
-	ph_undo_end(tx);
-	pthread_mutex_lock(&heap->tx_lock);
-	if (tx->prev)
-		tx->prev->next = tx->next;
-	else
-		heap->txs = tx->next;
-	if (tx->next)
-		tx->next->prev = tx->prev;
-	pthread_mutex_unlock(&heap->tx_lock);
-	free(tx->objects);
-	free(tx->writes);
-	free(tx);
+	if (err)
+		return ph_null_code(err);
+	if (!cache)
+		return NULL;
+	tx = cache->tx_spare;
+	if (tx)
+		cache->tx_spare = tx->spare;
+	else if (!(tx = new_handle(heap)))
+		return ph_null(ENOMEM, "no memory for a transaction");
+	cache->count.begun++;
+	return tx;
 }
 
-void ph_tx_forget(struct pheap_tx *tx)
+/* The handle goes back to be used again; whatever it held has been dealt with. */
+static void end(struct pheap_tx *tx)
 {
-	end(tx);
+	struct ph_tcache *cache = ph_tcache_get(tx->heap);
+
+	ph_undo_end(tx);
+	tx->nobjects = tx->nwrites = 0;
+	if (!cache) /* no memory: the handle waits for the heap to go away */
+		return;
+	cache->count.ended++;
+	tx->spare = cache->tx_spare;
+	cache->tx_spare = tx;
+}
+
+bool ph_tx_open(struct pheap *heap)
+{
+	struct ph_count sum = {0};
+
+	ph_tcache_sum(heap, &sum);
+	return sum.begun != sum.ended;
+}
+
+void ph_tx_hand_over(struct ph_tcache *cache)
+{
+	struct pheap *heap = cache->heap;
+
+	pthread_mutex_lock(&heap->tx_lock);
+	while (cache->tx_spare) {
+		struct pheap_tx *tx = cache->tx_spare;
+
+		cache->tx_spare = tx->spare;
+		tx->spare = heap->tx_spare;
+		heap->tx_spare = tx;
+	}
+	pthread_mutex_unlock(&heap->tx_lock);
+}
+
+void ph_tx_delete_all(struct pheap *heap)
+{
+	while (heap->tx_newest) {
+		struct pheap_tx *tx = heap->tx_newest;
+
+		heap->tx_newest = tx->older;
+		ph_undo_free(&tx->undo);
+		free(tx->objects);
+		free(tx->writes);
+		free(tx);
+	}
 }
 
 /* ---- objects -------------------------------------------------------------------------- */

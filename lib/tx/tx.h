@@ -17,6 +17,9 @@ struct ph_tx_object {
 struct pheap_tx {
 	struct pheap *heap;
 	struct pheap_tx *next, *prev; /* heap.txs; heap.tx_lock */
+	bool listed;		      /* in it: from the first snapshot on */
+	struct pheap_tx *spare;	      /* next unused handle */
+	struct pheap_tx *older;	      /* heap.tx_newest */
 	struct ph_undo undo;
 	struct ph_tx_object *objects;
 	uint32_t nobjects, objects_cap;
@@ -25,7 +28,13 @@ struct pheap_tx {
 	uint32_t nwrites, writes_cap;
 };
 
-/* Drop the DRAM side of a transaction, as a crash would. */
-void ph_tx_forget(struct pheap_tx *tx);
+/* Is a transaction open? Exact when no other thread is in a call on the heap. */
+bool ph_tx_open(struct pheap *heap);
+
+/* The unused handles of a thread that ends go to the heap. */
+void ph_tx_hand_over(struct ph_tcache *cache);
+
+/* Free all handles, open ones too: the heap goes away. */
+void ph_tx_delete_all(struct pheap *heap);
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * undo.c - save, restore and end. Invariants and protocol are in undo.h.
  *
- * LOCKS: stripes while ranges are saved; heap.tx_lock for the sets of saved
- * ranges; heap.log_lock for which logs are in use.
+ * LOCKS: stripes while ranges are saved; heap.tx_lock for the list of transactions
+ * with snapshots and their sets of saved ranges.
  */
 #include "undo.h"
 
@@ -38,22 +38,18 @@ bool ph_undo_overlaps(struct pheap *heap, const struct pheap_tx *tx, uint64_t of
 static struct ph_undo_log *take_from(struct ph_lane *lane)
 {
 	for (unsigned i = 0; i < PM_UNDO_LOGS; i++)
-		if (!lane->logs[i].used)
+		if (!__atomic_load_n(&lane->logs[i].used, __ATOMIC_RELAXED) &&
+		    !__atomic_exchange_n(&lane->logs[i].used, true, __ATOMIC_ACQUIRE))
 			return &lane->logs[i];
 	return NULL;
 }
 
 static struct ph_undo_log *take_log(struct pheap *heap, struct ph_lane *first)
 {
-	struct ph_undo_log *log;
+	struct ph_undo_log *log = take_from(first);
 
-	pthread_mutex_lock(&heap->log_lock);
-	log = take_from(first);
 	for (uint32_t i = 0; !log && i < __atomic_load_n(&heap->nlanes, __ATOMIC_ACQUIRE); i++)
 		log = take_from(heap->lanes[i]);
-	if (log)
-		log->used = true;
-	pthread_mutex_unlock(&heap->log_lock);
 	return log;
 }
 
@@ -198,27 +194,38 @@ static void put_range(struct pheap_tx *tx, struct ph_count *count, uint32_t batc
 	count->snapshots++;
 }
 
-/* U3: from now on, and until ph_undo_end(), records keep off the range. */
-static void note_range(struct pheap_tx *tx, const struct ph_range *range)
+/* U3: from now on, and until ph_undo_end(), records keep off the ranges. */
+static void note_ranges(struct pheap_tx *tx, const struct ph_range *ranges, uint32_t n)
 {
 	struct pheap *heap = tx->heap;
 
-	for (uint64_t line = range->lo / PM_LINE; line <= (range->hi - 1) / PM_LINE; line++)
-		__atomic_add_fetch(&ph_stripe_of(heap, line)->snaps, 1, __ATOMIC_RELAXED);
-	tx->undo.noted[tx->undo.nnoted++] = *range;
+	for (uint32_t i = 0; i < n; i++) {
+		for (uint64_t line = ranges[i].lo / PM_LINE; line <= (ranges[i].hi - 1) / PM_LINE; line++)
+			__atomic_add_fetch(&ph_stripe_of(heap, line)->snaps, 1, __ATOMIC_RELAXED);
+		tx->undo.noted[tx->undo.nnoted++] = ranges[i];
+	}
 	pthread_mutex_lock(&heap->tx_lock);
-	ph_ranges_add(&tx->undo.saved, range->lo, range->hi);
+	for (uint32_t i = 0; i < n; i++)
+		ph_ranges_add(&tx->undo.saved, ranges[i].lo, ranges[i].hi);
+	if (!tx->listed) {
+		tx->listed = true;
+		tx->prev = NULL;
+		tx->next = heap->txs;
+		if (tx->next)
+			tx->next->prev = tx;
+		heap->txs = tx;
+	}
 	pthread_mutex_unlock(&heap->tx_lock);
 }
 
-/* With the stripes of all ranges held. */
-static int check_ranges(struct pheap_tx *tx, const struct ph_range *ranges, uint32_t n)
+/* With the stripes of all ranges held; shared: some have open snapshots. */
+static int check_ranges(struct pheap_tx *tx, const struct ph_range *ranges, uint32_t n, bool shared)
 {
 	for (uint32_t i = 0; i < n; i++) {
 		uint64_t length = ranges[i].hi - ranges[i].lo;
 		int err;
 
-		if (ph_undo_overlaps(tx->heap, tx, ranges[i].lo, length))
+		if (shared && ph_undo_overlaps(tx->heap, tx, ranges[i].lo, length))
 			return ph_error(EINVAL,
 					"the range at offset %#llx is snapshotted by another open "
 					"transaction",
@@ -231,40 +238,49 @@ static int check_ranges(struct pheap_tx *tx, const struct ph_range *ranges, uint
 }
 
 static int save_locked(struct pheap_tx *tx, struct ph_count *count, const struct ph_range *ranges,
-		       uint32_t n, struct ph_slab **area)
+		       uint32_t n, bool shared, struct ph_slab **area)
 {
 	uint32_t batch = tx->undo.seq;
-	int err = check_ranges(tx, ranges, n);
+	int err = check_ranges(tx, ranges, n, shared);
 
 	if (err)
 		return err;
-	for (uint32_t i = 0; i < n; i++) {
+	for (uint32_t i = 0; i < n; i++)
 		put_range(tx, count, batch, &ranges[i], area);
-		note_range(tx, &ranges[i]);
-	}
+	note_ranges(tx, ranges, n);
 	return 0;
+}
+
+/* Other threads look into the set of a listed transaction. */
+static bool reserve_ranges(struct pheap_tx *tx, uint32_t n)
+{
+	bool room;
+
+	if (tx->undo.saved.n + n <= tx->undo.saved.cap)
+		return true;
+	pthread_mutex_lock(&tx->heap->tx_lock);
+	room = ph_ranges_reserve(&tx->undo.saved, n);
+	pthread_mutex_unlock(&tx->heap->tx_lock);
+	return room;
 }
 
 static int save(struct pheap_tx *tx, struct ph_rec *held, const struct ph_range *ranges, uint32_t n)
 {
 	struct ph_slab *area;
-	bool room;
-	int err = make_room(tx, ranges, n, &area);
+	int err = make_room(tx, ranges, n, &area), shared;
 
 	if (err)
 		return err;
-	pthread_mutex_lock(&tx->heap->tx_lock);
-	room = ph_ranges_reserve(&tx->undo.saved, n);
-	pthread_mutex_unlock(&tx->heap->tx_lock);
-	if (!room)
+	if (!reserve_ranges(tx, n))
 		err = ph_error(ENOMEM, "no memory for a snapshot");
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n && !err; i++)
 		ph_rec_cover(held, ranges[i].lo, ranges[i].hi - ranges[i].lo);
-	if (!err)
-		err = ph_rec_lock_stripes(held);
 	if (!err) {
-		err = save_locked(tx, &held->cache->count, ranges, n, &area);
-		ph_rec_unlock_stripes(held);
+		shared = ph_rec_lock_stripes(held);
+		err = shared < 0 ? shared
+				 : save_locked(tx, &held->cache->count, ranges, n, shared, &area);
+		if (shared >= 0)
+			ph_rec_unlock_stripes(held);
 	}
 	if (area)
 		ph_large_free(tx->heap, area, false);
@@ -326,26 +342,45 @@ int ph_undo_restore(struct pheap_tx *tx, struct ph_count *count)
 	return ph_fence(&heap->pm, count);
 }
 
+/* A handle keeps its arrays up to this size; larger ones go back to the system. */
+#define KEEP 4096u
+
+void ph_undo_free(struct ph_undo *undo)
+{
+	ph_ranges_free(&undo->saved);
+	free(undo->entries);
+	free(undo->areas);
+	free(undo->noted);
+	memset(undo, 0, sizeof(*undo));
+}
+
 void ph_undo_end(struct pheap_tx *tx)
 {
 	struct ph_undo *undo = &tx->undo;
 	struct pheap *heap = tx->heap;
 
+	if (!undo->log)
+		return;
 	for (uint32_t i = 0; i < undo->nnoted; i++)
 		for (uint64_t line = undo->noted[i].lo / PM_LINE;
 		     line <= (undo->noted[i].hi - 1) / PM_LINE; line++)
 			__atomic_sub_fetch(&ph_stripe_of(heap, line)->snaps, 1, __ATOMIC_RELAXED);
-	pthread_mutex_lock(&heap->tx_lock);
-	ph_ranges_free(&undo->saved);
-	pthread_mutex_unlock(&heap->tx_lock);
+	if (tx->listed) {
+		pthread_mutex_lock(&heap->tx_lock);
+		if (tx->prev)
+			tx->prev->next = tx->next;
+		else
+			heap->txs = tx->next;
+		if (tx->next)
+			tx->next->prev = tx->prev;
+		pthread_mutex_unlock(&heap->tx_lock);
+		tx->listed = false;
+	}
 	for (uint32_t i = 0; i < undo->nareas; i++)
 		ph_large_free(heap, undo->areas[i], false);
-	if (undo->log) {
-		pthread_mutex_lock(&heap->log_lock);
-		undo->log->used = false;
-		pthread_mutex_unlock(&heap->log_lock);
-	}
-	free(undo->entries);
-	free(undo->areas);
-	free(undo->noted);
+	__atomic_store_n(&undo->log->used, false, __ATOMIC_RELEASE);
+	undo->log = NULL;
+	undo->saved.n = undo->n = undo->nareas = undo->nnoted = 0;
+	if (undo->saved.cap > KEEP || undo->cap > KEEP || undo->noted_cap > KEEP)
+		ph_undo_free(undo);
 }

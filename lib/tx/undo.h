@@ -60,7 +60,11 @@ void ph_undo_flush(struct pheap_tx *tx, struct ph_count *count);
 /* Put the old content back, durably. 0 or -EIO. */
 int ph_undo_restore(struct pheap_tx *tx, struct ph_count *count);
 
-/* The generation has ended on media: let go of the log and the ranges. */
+/* The generation has ended on media: let go of the log and the ranges. The
+ * arrays stay for the handle's next use. */
 void ph_undo_end(struct pheap_tx *tx);
+
+/* Free the arrays. */
+void ph_undo_free(struct ph_undo *undo);
 
 #endif
