@@ -71,8 +71,11 @@ static int check_unused(const struct ph_file *file, const char *path)
 
 int ph_file_create(struct ph_file *file, const char *path, uint64_t size, unsigned mode)
 {
-	int err = open_locked(file, path, O_RDWR | O_CREAT, mode, false);
+	int err = open_locked(file, path, O_RDWR | O_CREAT | O_EXCL, mode, false);
 
+	file->made = !err;
+	if (err == -EEXIST)
+		err = open_locked(file, path, O_RDWR, mode, false);
 	if (err)
 		return err;
 	err = check_unused(file, path);
@@ -82,7 +85,7 @@ int ph_file_create(struct ph_file *file, const char *path, uint64_t size, unsign
 			       (unsigned long long)size, strerror(errno));
 	file->size = size;
 	if (err)
-		ph_file_close(file);
+		ph_file_discard(file, path);
 	return err;
 }
 
@@ -202,8 +205,18 @@ void ph_file_close(struct ph_file *file)
 		else
 			munmap(file->base, file->size);
 	}
-	if (file->fd >= 0)
+	if (file->fd >= 0) {
+		/* Explicitly: a child just forked may have the descriptor still. */
+		flock(file->fd, LOCK_UN);
 		close(file->fd);
+	}
 	file->base = NULL;
 	file->fd = -1;
+}
+
+void ph_file_discard(struct ph_file *file, const char *path)
+{
+	if (file->made)
+		unlink(path); /* before the lock is gone */
+	ph_file_close(file);
 }

@@ -29,6 +29,10 @@ bool ph_file_in_memory(const struct ph_file *file);
 /* Write everything back that ever was stored, by whichever process. */
 int ph_file_write_back(struct ph_file *file, struct ph_persist *pm, struct ph_count *count);
 
+/* Let go of mapping, lock and file. */
 void ph_file_close(struct ph_file *file);
+
+/* Close, and remove the file if ph_file_create() made it. */
+void ph_file_discard(struct ph_file *file, const char *path);
 
 #endif

@@ -337,6 +337,16 @@ static void count_recovered(struct pheap_check_result *result, const struct ph_r
 	result->undo_entries = done->undo_entries;
 }
 
+/* O1: open accepts the pool. The message of the error says why it does not. */
+static void report_refusal(struct pheap_check_result *result, pheap_problem_fn *fn, void *arg)
+{
+	struct pheap_problem problem = {"O1", 0, pheap_errormsg()};
+
+	if (fn)
+		fn(arg, &problem);
+	result->problems++;
+}
+
 static int verify_mapping(struct ph_file *copy, const char *path, struct pheap_check_result *result,
 			  pheap_problem_fn *fn, void *arg)
 {
@@ -350,11 +360,7 @@ static int verify_mapping(struct ph_file *copy, const char *path, struct pheap_c
 	if (!err && state->status != PM_STATUS_CLEAN)
 		err = ph_recover(&pm, &count, copy->base, copy->size, &done);
 	if (err == -EUCLEAN || err == -EPROTONOSUPPORT) {
-		struct pheap_problem problem = {"O1", 0, pheap_errormsg()};
-
-		if (fn)
-			fn(arg, &problem);
-		result->problems++;
+		report_refusal(result, fn, arg);
 		/* What can be said of the rest is said, where there is a pool at all. */
 		if (err == -EPROTONOSUPPORT ||
 		    (!super_valid(copy->base, PM_SUPER_A) && !super_valid(copy->base, PM_SUPER_B)))
@@ -379,6 +385,8 @@ PHEAP_API int pheap_check_file(const char *path, struct pheap_check_result *resu
 	if (!path)
 		return ph_error(EINVAL, "pheap_check_file: the path is NULL");
 	err = ph_file_open(&copy, path, true);
+	if (err == -EUCLEAN)
+		report_refusal(&own, fn, arg);
 	if (!err)
 		err = ph_file_map(&copy, path);
 	if (!err)

@@ -189,6 +189,7 @@ struct ph_file {
 	bool pmem_map; /* mapped by libpmem */
 	bool borrowed; /* the caller's memory */
 	bool readonly;
+	bool made; /* there was no file before */
 };
 
 struct pheap {

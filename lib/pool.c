@@ -297,9 +297,8 @@ PHEAP_API pheap_t *pheap_create(const char *path, const struct pheap_options *op
 	}
 	if (!err)
 		err = format_and_attach(heap, path ? path : "volatile heap", opts);
-	if (err && path && heap->file.base)
-		/* What was begun stays refused by open, and may be created again. */
-		return fail(heap, err);
+	if (err && path && heap->file.fd >= 0)
+		ph_file_discard(&heap->file, path);
 	return err ? fail(heap, err) : heap;
 }
 

@@ -22,6 +22,11 @@
  * have many, but only one thread may use it at a time. No setjmp, no nesting.
  * A call that fails leaves the transaction as it was; go on, or abort.
  *
+ * A transaction of more than some hundred redo operations needs log space beyond
+ * its ring. It is reserved as the transaction grows: on a full pool the operation
+ * that asks for too much is refused with ENOSPC, and what came before can still
+ * be committed.
+ *
  * Common errors: EINVAL (misuse), ENOSPC, ENOMEM, EIO.
  */
 #ifndef PHEAP_TX_H

@@ -51,8 +51,14 @@ static __attribute__((noinline)) void *alloc_refill(struct pheap *heap, unsigned
 
 	if (err)
 		return ph_null_code(err);
-	if (!cache || (!cache->mag[cls].n && !ph_tcache_refill(cache, cls)))
+	if (!cache)
 		return NULL;
+	if (!cache->mag[cls].n && !ph_tcache_refill(cache, cls)) {
+		/* No run for a slab of several granules; perhaps for one object. */
+		return errno == ENOSPC && ph_classes[cls].granules > 1
+			       ? alloc_large(heap, ph_classes[cls].size)
+			       : NULL;
+	}
 	object = cache->mag[cls].slot[--cache->mag[cls].n];
 	ph_set_state(object.state, PH_RESERVED);
 	return object.ptr;

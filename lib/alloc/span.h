@@ -67,6 +67,16 @@ void ph_large_drain(struct pheap *heap);
  */
 bool ph_object_find(struct pheap *heap, uint64_t offset, struct ph_object *object);
 
+/* Is what was found still there? For a second look under stripes: takes no lock. */
+static inline bool ph_object_still(const struct pheap *heap, const struct ph_object *object)
+{
+	const struct ph_slab *slab = object->slab;
+	uint64_t granule = (object->start - heap->zone.data) >> PM_GRANULE_SHIFT;
+
+	return __atomic_load_n(&heap->zone.map[granule], __ATOMIC_ACQUIRE) == slab &&
+	       slab->start + object->index * slab->size == object->start;
+}
+
 /* The reserved object that starts at ptr; else a message that begins with what,
  * and -EINVAL. */
 int ph_reserved_find(struct pheap *heap, const char *what, const void *ptr, struct ph_object *object);

@@ -21,10 +21,11 @@
 #include "check-media.h"
 
 /*
- * What "few granules" is. A free block of at most so many lies in one aligned
- * group of 64 with a granule that is taken, and shares its page of descriptors.
- * So what is read of free blocks stays in proportion to what is in use; and of a
- * pool of 8 MiB nothing is left out.
+ * What "few granules" is: half of an aligned group of 64, whose descriptors are one
+ * page. A free block of that size has a neighbour in its group that is not free, so
+ * what is read of free blocks stays in proportion to what is in use. Only at the end
+ * of a zone the neighbour may be padding: that is one group, and a pool of 8 MiB is
+ * verified in full.
  */
 #define IDLE_GRANULES 32u
 

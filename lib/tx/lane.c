@@ -66,13 +66,13 @@ static int publish_block(struct pheap *heap, struct ph_slab *slab, uint32_t inde
 }
 
 /* Under lane_lock. */
-static struct ph_lane *add_locked(struct pheap *heap)
+static struct ph_lane *add_locked(struct pheap *heap, uint32_t max)
 {
 	uint32_t index = heap->nlanes;
 	struct ph_lane *lane;
 	struct ph_slab *slab;
 
-	if (index == heap->lanes_max || ph_span_reserve(heap, PM_KIND_LANE, 0, PM_GRANULE, &slab))
+	if (index >= max || ph_span_reserve(heap, PM_KIND_LANE, 0, PM_GRANULE, &slab))
 		return NULL;
 	if (publish_block(heap, slab, index)) {
 		ph_span_release(heap, slab);
@@ -91,12 +91,12 @@ static struct ph_lane *add_locked(struct pheap *heap)
 	return lane;
 }
 
-struct ph_lane *ph_lane_add(struct pheap *heap)
+struct ph_lane *ph_lane_add(struct pheap *heap, uint32_t max)
 {
 	struct ph_lane *lane;
 
 	pthread_mutex_lock(&heap->lane_lock);
-	lane = add_locked(heap);
+	lane = add_locked(heap, max);
 	pthread_mutex_unlock(&heap->lane_lock);
 	return lane;
 }
@@ -122,7 +122,7 @@ struct ph_lane *ph_lane_mine(struct ph_tcache *cache)
 	lane = least_used(heap);
 	cache->lane = lane; /* adding a lane commits a record, through this one */
 	if (lane->users) {
-		struct ph_lane *added = add_locked(heap);
+		struct ph_lane *added = add_locked(heap, heap->lanes_max);
 
 		cache->lane = lane = added ? added : lane;
 	}

@@ -48,8 +48,12 @@ struct ph_lane *ph_lane_mine(struct ph_tcache *cache);
 /* Make the DRAM side of the lane block at an offset: DRAM only. NULL: no memory. */
 struct ph_lane *ph_lane_new(struct pheap *heap, uint64_t block, uint32_t index);
 
-/* A new lane on media and in DRAM; NULL where there is no room for one. */
-struct ph_lane *ph_lane_add(struct pheap *heap);
+/*
+ * A new lane on media and in DRAM; NULL where there are max already, or no room.
+ * Threads are content with heap.lanes_max and share; a transaction that needs an
+ * undo log cannot share one, and asks for up to PM_LANES_MAX.
+ */
+struct ph_lane *ph_lane_add(struct pheap *heap, uint32_t max);
 
 /* A thread that had the lane has ended. */
 void ph_lane_leave(struct pheap *heap, struct ph_lane *lane);

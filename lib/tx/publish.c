@@ -36,14 +36,20 @@ static int find_slot(struct pheap *heap, const char *what, const void *slot, str
 	return err;
 }
 
-/* The published object that a reference found in a slot refers to. */
-static int find_published(struct pheap *heap, const char *what, uint64_t ref,
-			  struct ph_object *object)
+static int not_published(const char *what, uint64_t ref)
 {
-	if (!ph_object_find(heap, ref, object) || object->start != ref ||
-	    ph_state(object) != PH_PUBLISHED)
-		return ph_error(EINVAL, "%s: the slot holds %#llx, which is no published object", what,
-				(unsigned long long)ref);
+	return ph_error(EINVAL, "%s: the slot holds %#llx, which is no published object", what,
+			(unsigned long long)ref);
+}
+
+/*
+ * The object that a reference found in a slot refers to. Whether it is published
+ * is known only under the stripes: another thread may be retiring it.
+ */
+static int find_linked(struct pheap *heap, const char *what, uint64_t ref, struct ph_object *object)
+{
+	if (!ph_object_find(heap, ref, object) || object->start != ref)
+		return not_published(what, ref);
 	return 0;
 }
 
@@ -99,10 +105,12 @@ static int verify(const struct change *c)
 {
 	if (load(c->word) != c->old)
 		return -EAGAIN;
-	if (c->born.slab && ph_state(&c->born) != PH_RESERVED)
+	if (c->born.slab && (!ph_object_still(c->heap, &c->born) || ph_state(&c->born) != PH_RESERVED))
 		return ph_error(EINVAL, "%s: another thread published or freed the object", c->what);
+	if (c->dead.slab && !ph_object_still(c->heap, &c->dead))
+		return -EAGAIN; /* the slab was ended and made anew: look again */
 	if (c->dead.slab && ph_state(&c->dead) != PH_PUBLISHED)
-		return ph_error(EINVAL, "%s: the slot's object was freed otherwise", c->what);
+		return not_published(c->what, c->old);
 	return 0;
 }
 
@@ -120,8 +128,11 @@ static void set_states(const struct change *c)
 
 static int commit_change(struct ph_rec *rec, const struct change *c, bool birth)
 {
-	int err;
+	/* A large object's death is built from its slab: not from one that is gone. */
+	int err = c->dead.slab && is_large(&c->dead) ? verify(c) : 0;
 
+	if (err)
+		return err;
 	build(rec, c, birth);
 	err = ph_rec_lock(rec);
 	if (err)
@@ -204,9 +215,11 @@ static int link_object(struct pheap *heap, const char *what, pheap_ref *slot, vo
 					(unsigned long long)c.old);
 		if (replace && !c.old)
 			return ph_error(ENOENT, "%s: the slot is null: use pheap_publish()", what);
-		if (replace && (err = find_published(heap, what, c.old, &c.dead)))
-			return err;
-		err = apply_change(&c);
+		err = replace ? find_linked(heap, what, c.old, &c.dead) : 0;
+		if (err && load(slot) != c.old)
+			err = -EAGAIN;
+		else if (!err)
+			err = apply_change(&c);
 	} while (err == -EAGAIN);
 	return err;
 }
@@ -232,14 +245,11 @@ PHEAP_API int pheap_retire(pheap_t *heap, pheap_ref *slot)
 		c.old = load(slot);
 		if (!c.old)
 			return ph_error(ENOENT, "pheap_retire: the slot is null");
-		if ((err = find_published(heap, c.what, c.old, &c.dead))) {
-			if (load(slot) != c.old) { /* another thread retired it meanwhile */
-				err = -EAGAIN;
-				continue;
-			}
-			return err;
-		}
-		err = apply_change(&c);
+		err = find_linked(heap, c.what, c.old, &c.dead);
+		if (err && load(slot) != c.old) /* another thread retired it meanwhile */
+			err = -EAGAIN;
+		else if (!err)
+			err = apply_change(&c);
 	} while (err == -EAGAIN);
 	return err;
 }
@@ -282,8 +292,10 @@ PHEAP_API int pheap_resize(pheap_t *heap, pheap_ref *slot, size_t size)
 	ref = load(slot);
 	if (!ref)
 		return ph_error(ENOENT, "pheap_resize: the slot is null");
-	if ((err = find_published(heap, "pheap_resize", ref, &old)))
+	if ((err = find_linked(heap, "pheap_resize", ref, &old)))
 		return err;
+	if (ph_state(&old) != PH_PUBLISHED)
+		return not_published("pheap_resize", ref);
 	if (size <= old.slab->size && size > old.slab->size / 2)
 		return 0;
 	ptr = pheap_alloc(heap, size);

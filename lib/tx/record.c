@@ -26,7 +26,7 @@ void ph_rec_init(struct ph_rec *rec, struct pheap *heap, struct pheap_tx *tx)
 	rec->nlines = 0;
 	rec->lines_cap = PH_REC_LINES;
 	rec->error = rec->cache ? 0 : -ENOMEM;
-	rec->extension = NULL;
+	rec->extension = rec->room = NULL;
 	/* Now, because making a lane takes locks that the caller may hold later. */
 	rec->lane = rec->cache && ph_logs(&heap->pm) ? ph_lane_mine(rec->cache) : NULL;
 }
@@ -39,6 +39,8 @@ void ph_rec_fini(struct ph_rec *rec)
 		free(rec->lines);
 	if (rec->extension)
 		ph_large_free(rec->heap, rec->extension, true);
+	if (rec->room)
+		ph_large_free(rec->heap, rec->room, false);
 }
 
 /* ---- building ---------------------------------------------------------- */
@@ -360,10 +362,14 @@ static int spill(struct ph_rec *rec)
 {
 	uint64_t n = rec->n - PM_RECORD_WORDS, bytes = (n * 8 + PM_LINE - 1) / PM_LINE * PM_LINE;
 	struct pheap *heap = rec->heap;
-	int err = ph_large_reserve(heap, bytes, &rec->extension);
+	int err = 0;
 
-	if (err)
+	if (rec->room && rec->room->size >= bytes) {
+		rec->extension = rec->room;
+		rec->room = NULL;
+	} else if ((err = ph_large_reserve(heap, bytes, &rec->extension))) {
 		return err;
+	}
 	memset(&rec->words[rec->n], 0, bytes - n * 8); /* grow_words() keeps a line free */
 	ph_copy_nt(&heap->pm, &rec->cache->count, ph_at(heap, rec->extension->start),
 		   &rec->words[PM_RECORD_WORDS], bytes);

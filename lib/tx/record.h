@@ -37,6 +37,7 @@ struct ph_rec {
 	uint64_t stamp; /* the largest of the stripes that are held */
 	int error;
 	struct ph_slab *extension; /* where entries went that do not fit in a ring */
+	struct ph_slab *room;	   /* a span that the caller has kept for that, or NULL */
 	uint64_t line_space[PH_REC_LINES];
 	uint64_t word_space[PH_REC_WORDS] __attribute__((aligned(64)));
 };
@@ -74,6 +75,9 @@ void ph_rec_unlock_stripes(struct ph_rec *rec);
 
 /* Ring lines that the record takes as it stands. */
 uint32_t ph_rec_ring_lines(const struct ph_rec *rec);
+
+/* Words of entries beyond which a record needs an extension. */
+#define PH_REC_RING_WORDS (PM_RECORD_LINES_MAX * 8u - PM_RECORD_WORDS)
 
 /*
  * Take the stripes of all lines that the record writes, and the caller's lane

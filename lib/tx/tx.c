@@ -76,6 +76,10 @@ static void end(struct pheap_tx *tx)
 	struct ph_tcache *cache = ph_tcache_get(tx->heap);
 
 	ph_undo_end(tx);
+	if (tx->extension)
+		ph_large_free(tx->heap, tx->extension, false);
+	tx->extension = NULL;
+	tx->words = 0;
 	tx->nobjects = tx->nwrites = 0;
 	if (!cache) /* no memory: the handle waits for the heap to go away */
 		return;
@@ -120,10 +124,58 @@ void ph_tx_delete_all(struct pheap *heap)
 	}
 }
 
+/* ---- room for the record ------------------------------------------------------------- */
+
+/* Entry words for the birth or death of a span: two of its descriptor, and at most
+ * four words in each line of the tree's path, for both ends. */
+#define SPAN_WORDS (2u * (2 + 2 * 4 * 5))
+
+static uint64_t object_words(const struct ph_object *object, bool dies)
+{
+	const struct ph_slab *slab = object->slab;
+	uint64_t words = 1;
+
+	if (slab->kind == PM_KIND_LARGE || (!dies && !slab->born))
+		words += SPAN_WORDS;
+	if (!dies && slab->size <= PHEAP_INLINE_MAX)
+		words += 1 + slab->size / 8;
+	return words;
+}
+
+/*
+ * Make sure that the commit will find room for so many entry words more: beyond
+ * what fits in a ring, a span is kept. So the call that asks for too much fails,
+ * not the commit.
+ */
+static int reserve_words(struct pheap_tx *tx, uint64_t more)
+{
+	uint64_t bytes = (tx->words + more) * 8 + PM_LINE;
+	struct ph_slab *span;
+	int err;
+
+	if (tx->words + more > PH_REC_RING_WORDS && (!tx->extension || tx->extension->size < bytes) &&
+	    ph_logs(&tx->heap->pm)) {
+		err = ph_large_reserve(tx->heap, 2 * bytes, &span);
+		if (err == -ENOSPC)
+			err = ph_large_reserve(tx->heap, bytes, &span);
+		if (err)
+			return err;
+		if (tx->extension)
+			ph_large_free(tx->heap, tx->extension, false);
+		tx->extension = span;
+	}
+	tx->words += more;
+	return 0;
+}
+
 /* ---- objects -------------------------------------------------------------------------- */
 
 static int add_object(struct pheap_tx *tx, const struct ph_object *object, bool dies)
 {
+	int err = reserve_words(tx, object_words(object, dies));
+
+	if (err)
+		return err;
 	if (tx->nobjects == tx->objects_cap) {
 		uint32_t cap = tx->objects_cap ? 2 * tx->objects_cap : 8;
 		void *grown = realloc(tx->objects, cap * sizeof(*tx->objects));
@@ -239,9 +291,13 @@ static int add_write(struct pheap_tx *tx, const struct ph_target *target, const 
 {
 	uint64_t needed = tx->nwrites + (uint64_t)write_words(length), cap = tx->writes_cap;
 	struct write *write;
+	int err;
 
 	if (needed > UINT32_MAX)
 		return ph_error(ENOMEM, "a transaction's redo writes are limited to 32 GiB");
+	err = reserve_words(tx, length / 8 + length / 256 + 2);
+	if (err)
+		return err;
 	if (needed > cap) {
 		void *grown;
 
@@ -613,6 +669,8 @@ PHEAP_API int pheap_tx_commit(pheap_tx_t *tx)
 	}
 	ph_rec_init(&rec, tx->heap, tx);
 	err = rec.error;
+	rec.room = tx->extension;
+	tx->extension = NULL;
 	fits = content_fits(tx);
 	if (!err)
 		err = make_durable(tx, &rec.cache->count, fits);

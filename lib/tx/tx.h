@@ -26,6 +26,9 @@ struct pheap_tx {
 	/* Redo writes: {slab or NULL, offset, length}, then data padded to 8. */
 	uint64_t *writes;
 	uint32_t nwrites, writes_cap;
+	/* What the record may take at most, and the span for it beyond a ring. */
+	uint64_t words;
+	struct ph_slab *extension;
 };
 
 /* Is a transaction open? Exact when no other thread is in a call on the heap. */

@@ -61,7 +61,7 @@ static int open_log(struct pheap_tx *tx, struct ph_tcache *cache)
 	struct ph_lane *mine = ph_lane_mine(cache);
 	struct ph_undo_log *log = take_log(heap, mine);
 
-	while (!log && (mine = ph_lane_add(heap)))
+	while (!log && (mine = ph_lane_add(heap, PM_LANES_MAX)))
 		log = take_log(heap, mine);
 	if (!log)
 		return ph_error(ENOSPC, "too many open transactions with snapshots: no room for "
