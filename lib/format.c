@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "alloc/buddy.h"
+#include "alloc/span.h"
 #include "file.h"
 #include "pool.h"
 #include "recovery/check.h"
@@ -135,19 +135,18 @@ static int write_inside(struct formatter *f)
 	return ph_fence(f->pm, f->count);
 }
 
-/* D3 for what exists from the beginning: all up to the descriptors, and what
- * belongs to the lanes' granules. The tree is small: 2 bytes a granule. */
+/* D3 for what exists from the beginning: all up to the descriptors, what belongs
+ * to the lanes' granules, and the last granules, which end at the padding that is
+ * taken for ever. The tree is small: 2 bytes a granule. */
 static int back_blocks(const struct formatter *f)
 {
 	const struct pm_zone *zone = &f->zone;
 	int err = ph_file_back(f->file, 0, zone->desc);
 
 	if (!err)
-		err = ph_file_back(f->file, zone->desc, PM_PAGE);
+		err = ph_zone_back(f->file, zone, 0);
 	if (!err)
-		err = ph_file_back(f->file, zone->bits, 16 * PM_BITMAP_BYTES);
-	if (!err)
-		err = ph_file_back(f->file, zone->data, 16 * PM_GRANULE);
+		err = ph_zone_back(f->file, zone, zone->granules - 1);
 	return err;
 }
 

@@ -134,7 +134,8 @@ static void assign(const struct ph_tree *tree, uint32_t d, uint32_t i, uint64_t 
 
 void ph_tree_assign(const struct ph_tree *tree, uint32_t granule, uint32_t n, bool free)
 {
-	assign(tree, 0, 0, granule, (uint64_t)granule + n, free);
+	if (n)
+		assign(tree, 0, 0, granule, (uint64_t)granule + n, free);
 }
 
 /* The uniform node above a granule: its value; its size goes to *size. */

@@ -18,6 +18,9 @@
 /* File blocks are allocated in chunks of so many granules: a few system calls a
  * megabyte, and little is lost where a file system is nearly full. */
 #define CHUNK_GRANULES 16u
+/* Descriptors and bitmaps by larger groups, a page of descriptors: the checker
+ * looks at those of short free runs next to what is in use. */
+#define GROUP_GRANULES 64u
 
 /* ---- the two trees --------------------------------------------------------- */
 
@@ -155,23 +158,25 @@ static uint64_t descriptor_offset(const struct pheap *heap, uint32_t granule)
 	return heap->zone.pm->desc + granule * sizeof(struct pm_span);
 }
 
-/* D3. */
-static int back_chunk(struct pheap *heap, uint32_t chunk)
+static uint32_t up_to(uint32_t n, uint32_t most)
 {
-	const struct pm_zone *pm = heap->zone.pm;
-	uint32_t first = chunk * CHUNK_GRANULES, n = heap->zone.granules - first;
-	int err;
+	return n < most ? n : most;
+}
 
-	if (n > CHUNK_GRANULES)
-		n = CHUNK_GRANULES;
-	err = ph_file_back(&heap->file, pm->desc + first * sizeof(struct pm_span),
-			   n * sizeof(struct pm_span));
+int ph_zone_back(const struct ph_file *file, const struct pm_zone *pm, uint32_t granule)
+{
+	uint32_t group = granule / GROUP_GRANULES * GROUP_GRANULES;
+	uint32_t n = up_to(pm->granules - group, GROUP_GRANULES);
+	uint32_t chunk = granule / CHUNK_GRANULES * CHUNK_GRANULES;
+	int err = ph_file_back(file, pm->desc + group * sizeof(struct pm_span),
+			       n * sizeof(struct pm_span));
+
 	if (!err)
-		err = ph_file_back(&heap->file, pm->bits + (uint64_t)first * PM_BITMAP_BYTES,
-				   n * PM_BITMAP_BYTES);
+		err = ph_file_back(file, pm->bits + (uint64_t)group * PM_BITMAP_BYTES,
+				   (uint64_t)n * PM_BITMAP_BYTES);
 	if (!err)
-		err = ph_file_back(&heap->file, pm->data + (uint64_t)first * PM_GRANULE,
-				   (uint64_t)n * PM_GRANULE);
+		err = ph_file_back(file, pm->data + (uint64_t)chunk * PM_GRANULE,
+				   (uint64_t)up_to(pm->granules - chunk, CHUNK_GRANULES) * PM_GRANULE);
 	return err;
 }
 
@@ -186,7 +191,7 @@ static int back_granules(struct pheap *heap, uint32_t granule, uint32_t n)
 
 		if (heap->zone.backed[c])
 			continue;
-		if ((err = back_chunk(heap, c)))
+		if ((err = ph_zone_back(&heap->file, heap->zone.pm, c * CHUNK_GRANULES)))
 			return err;
 		heap->zone.backed[c] = 1;
 	}

@@ -30,6 +30,11 @@ struct ph_rec;
 /* Make heap->zone from the zone table entry and the media behind it. */
 int ph_zone_attach(struct pheap *heap, const struct pm_zone *pm);
 void ph_zone_detach(struct pheap *heap);
+
+/* D3: have the file system allocate the blocks of a granule and its neighbours, of
+ * their descriptors and bitmaps. */
+int ph_zone_back(const struct ph_file *file, const struct pm_zone *pm, uint32_t granule);
+
 void ph_zone_stats(struct pheap *heap, struct pheap_stats *stats);
 
 /*

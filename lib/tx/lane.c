@@ -37,7 +37,7 @@ struct ph_lane *ph_lane_new(struct pheap *heap, uint64_t block, uint32_t index)
 /*
  * Publish a lane block: descriptor, tree and table in one record, which an
  * existing lane carries. The block's head page must be zero and durable before:
- * `ended` counts from 0.
+ * `ended` counts from 0. R6: and then settle it.
  */
 static int publish_block(struct pheap *heap, struct ph_slab *slab, uint32_t index)
 {
@@ -62,7 +62,7 @@ static int publish_block(struct pheap *heap, struct ph_slab *slab, uint32_t inde
 		__atomic_store_n(&slab->born, 1, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&heap->zone.lock);
 	ph_rec_fini(&rec);
-	return err;
+	return err ? err : ph_checkpoint(heap);
 }
 
 /* Under lane_lock. */
@@ -74,13 +74,12 @@ static struct ph_lane *add_locked(struct pheap *heap, uint32_t max)
 
 	if (index >= max || ph_span_reserve(heap, PM_KIND_LANE, 0, PM_GRANULE, &slab))
 		return NULL;
-	if (publish_block(heap, slab, index)) {
+	lane = ph_lane_new(heap, slab->start, index);
+	if (!lane || publish_block(heap, slab, index)) {
+		free(lane);
 		ph_span_release(heap, slab);
 		return NULL;
 	}
-	lane = ph_lane_new(heap, slab->start, index);
-	if (!lane)
-		return NULL; /* the next open will have it */
 	/* R5: no checkpoint may be between its steps 1 and 6 when a lane joins,
 	 * and its clock must cover S. */
 	pthread_mutex_lock(&heap->ckpt_lock);

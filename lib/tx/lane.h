@@ -18,6 +18,8 @@
  *       records of a lane form one run of the ring, chained by `prev`.
  *   R5  No record gets a stamp <= U after a checkpoint has visited its lane:
  *       the visit raises the clock.
+ *   R6  A lane's entry in the lane table is settled before the lane is used:
+ *       recovery reads the table before it replays anything.
  *
  * PROTOCOL of a commit (record.c), with what a crash after each step leaves
  *   1 take stripes, then the lane           nothing
