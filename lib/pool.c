@@ -72,7 +72,7 @@ static enum ph_backend media_backend(const struct ph_file *file, unsigned flags)
 	return file->is_pmem || flags & PHEAP_FORCE_PMEM ? PH_PMEM : PH_MSYNC;
 }
 
-static int choose_durability(struct pheap *heap, const struct pheap_options *opts)
+static int choose_durability(struct pheap *heap, const char *path, const struct pheap_options *opts)
 {
 	const struct ph_file *file = &heap->file;
 	bool forced = opts->flags & (PHEAP_FORCE_PMEM | PHEAP_FORCE_MSYNC);
@@ -82,9 +82,9 @@ static int choose_durability(struct pheap *heap, const struct pheap_options *opt
 	if (opts->durability == PHEAP_DURABILITY_DEFAULT)
 		heap->durability = can ? PHEAP_POWER : PHEAP_PROCESS;
 	if (heap->durability == PHEAP_POWER && !can)
-		return ph_error(ENOTSUP, "a memory file system does not survive a power cut: ask for "
+		return ph_error(ENOTSUP, "%s: a memory file system does not survive a power cut: ask for "
 					 "PHEAP_PROCESS, or put the pool on a disk or a DAX file system "
-					 "(for tests: PHEAP_FORCE_PMEM)");
+					 "(for tests: PHEAP_FORCE_PMEM)", path);
 	heap->media.backend = media_backend(file, opts->flags);
 	heap->pm.backend = heap->durability == PHEAP_PROCESS ? PH_NONE : heap->media.backend;
 	return 0;
@@ -232,7 +232,7 @@ PHEAP_API pheap_t *pheap_open(const char *path, const struct pheap_options *opts
 		heap->durability = PHEAP_PROCESS;
 		heap->pm.backend = heap->media.backend = PH_NONE; /* a private mapping */
 	} else if (!err) {
-		err = choose_durability(heap, opts);
+		err = choose_durability(heap, path, opts);
 	}
 	if (!err)
 		err = attach(heap, path, opts);
@@ -289,7 +289,7 @@ PHEAP_API pheap_t *pheap_create(const char *path, const struct pheap_options *op
 		if (!err)
 			err = ph_file_map(&heap->file, path);
 		if (!err)
-			err = choose_durability(heap, opts);
+			err = choose_durability(heap, path, opts);
 	} else {
 		err = ph_file_anonymous(&heap->file, pool_size(opts));
 		heap->durability = PHEAP_VOLATILE;

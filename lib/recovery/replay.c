@@ -160,6 +160,8 @@ static int scan_ring(struct recovery *r, uint32_t lane)
 			return no_memory();
 		r->records[r->nrecords++] = found;
 	}
+	if (r->nrecords == first)
+		return 0;
 	qsort(r->records + first, r->nrecords - first, sizeof(*r->records), compare_stamps);
 	return check_chain(r, r->records + first, r->nrecords - first, lane);
 }
