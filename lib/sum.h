@@ -39,6 +39,9 @@ static inline uint64_t ph_sum(uint64_t key, uint64_t place, const uint64_t *w, s
 	uint64_t a = seed, b = seed >> 32 | seed << 32;
 	size_t i;
 
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC unroll 4
+#endif
 	for (i = 0; i + 1 < n; i += 2) {
 		a += PH_SUM_K2;
 		b += PH_SUM_K3;

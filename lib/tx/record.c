@@ -16,6 +16,7 @@ void ph_rec_init(struct ph_rec *rec, struct pheap *heap, struct pheap_tx *tx)
 {
 	rec->heap = heap;
 	rec->tx = tx;
+	rec->lane = NULL;
 	rec->cache = ph_tcache_get(heap);
 	rec->words = rec->word_space;
 	rec->n = PM_RECORD_WORDS;
@@ -28,7 +29,9 @@ void ph_rec_init(struct ph_rec *rec, struct pheap *heap, struct pheap_tx *tx)
 	rec->error = rec->cache ? 0 : -ENOMEM;
 	rec->extension = rec->room = NULL;
 	/* Now, because making a lane takes locks that the caller may hold later. */
-	rec->lane = rec->cache && ph_logs(&heap->pm) ? ph_lane_mine(rec->cache) : NULL;
+	if (ph_likely(rec->cache && ph_logs(&heap->pm)))
+		rec->lane = ph_likely(rec->cache->lane != NULL) ? rec->cache->lane
+								 : ph_lane_mine(rec->cache);
 }
 
 void ph_rec_fini(struct ph_rec *rec)
@@ -45,14 +48,11 @@ void ph_rec_fini(struct ph_rec *rec)
 
 /* ---- building ---------------------------------------------------------- */
 
-/* Room for more words; the last line is kept fillable up to its end. */
-static bool grow_words(struct ph_rec *rec, uint32_t more)
+bool ph_rec_grow_words(struct ph_rec *rec, uint32_t more)
 {
 	uint32_t cap = rec->cap;
 	uint64_t *words;
 
-	if (ph_likely(rec->n + more + 8 <= cap))
-		return !rec->error;
 	while (cap < rec->n + more + 8)
 		cap *= 2;
 	words = rec->error ? NULL : aligned_alloc(64, cap * sizeof(*words));
@@ -68,13 +68,13 @@ static bool grow_words(struct ph_rec *rec, uint32_t more)
 	return true;
 }
 
-static bool grow_lines(struct ph_rec *rec)
+bool ph_rec_grow_lines(struct ph_rec *rec)
 {
 	uint32_t cap = rec->lines_cap * 2;
-	uint64_t *lines = malloc(cap * sizeof(*lines));
+	uint64_t *lines = rec->error ? NULL : malloc(cap * sizeof(*lines));
 
 	if (!lines) {
-		rec->error = ph_error(ENOMEM, "no memory for a redo record");
+		rec->error = rec->error ? rec->error : ph_error(ENOMEM, "no memory for a redo record");
 		return false;
 	}
 	memcpy(lines, rec->lines, rec->nlines * sizeof(*lines));
@@ -85,28 +85,12 @@ static bool grow_lines(struct ph_rec *rec)
 	return true;
 }
 
-/* Lines are sorted and made unique when they are locked; here only what is
- * obviously the same line is left out. */
 static void add_lines(struct ph_rec *rec, uint64_t offset, uint64_t length)
 {
 	uint64_t last = (offset + length - 1) / PM_LINE;
 
-	for (uint64_t line = offset / PM_LINE; line <= last; line++) {
-		if (rec->nlines && rec->lines[rec->nlines - 1] == line)
-			continue;
-		if (rec->nlines == rec->lines_cap && !grow_lines(rec))
-			return;
-		rec->lines[rec->nlines++] = line;
-	}
-}
-
-void ph_rec_word(struct ph_rec *rec, uint64_t offset, uint64_t value)
-{
-	if (!grow_words(rec, 2))
-		return;
-	rec->words[rec->n++] = PM_ENTRY(PM_ENTRY_WORD, 0, offset);
-	rec->words[rec->n++] = value;
-	add_lines(rec, offset, 8);
+	for (uint64_t line = offset / PM_LINE; line <= last; line++)
+		ph_rec_line(rec, line);
 }
 
 void ph_rec_bytes(struct ph_rec *rec, uint64_t offset, const void *src, size_t length)
@@ -117,7 +101,7 @@ void ph_rec_bytes(struct ph_rec *rec, uint64_t offset, const void *src, size_t l
 		size_t part = length < 256 ? length : 256;
 		uint32_t words = (uint32_t)(part + 7) / 8;
 
-		if (!grow_words(rec, 1 + words))
+		if (!ph_rec_room(rec, 1 + words))
 			return;
 		rec->words[rec->n++] = PM_ENTRY(PM_ENTRY_BYTES, part - 1, offset);
 		rec->words[rec->n + words - 1] = 0; /* the padding */
@@ -132,22 +116,11 @@ void ph_rec_bytes(struct ph_rec *rec, uint64_t offset, const void *src, size_t l
 
 void ph_rec_zero(struct ph_rec *rec, uint64_t offset, size_t length)
 {
-	if (!grow_words(rec, 2))
+	if (!ph_rec_room(rec, 2))
 		return;
 	rec->words[rec->n++] = PM_ENTRY(PM_ENTRY_ZERO, 0, offset);
 	rec->words[rec->n++] = length;
 	add_lines(rec, offset, length);
-}
-
-void ph_rec_bit(struct ph_rec *rec, uint64_t bitmap, uint32_t bit, bool set)
-{
-	uint64_t offset = bitmap + bit / 64 * 8;
-
-	if (!grow_words(rec, 1))
-		return;
-	rec->words[rec->n++] =
-		PM_ENTRY(set ? PM_ENTRY_BIT_SET : PM_ENTRY_BIT_CLEAR, bit % 64, offset);
-	add_lines(rec, offset, 8);
 }
 
 void ph_rec_content(struct ph_rec *rec, uint64_t offset, size_t length)
@@ -370,7 +343,7 @@ static int spill(struct ph_rec *rec)
 	} else if ((err = ph_large_reserve(heap, bytes, &rec->extension))) {
 		return err;
 	}
-	memset(&rec->words[rec->n], 0, bytes - n * 8); /* grow_words() keeps a line free */
+	memset(&rec->words[rec->n], 0, bytes - n * 8); /* ph_rec_room() keeps a line free */
 	ph_copy_nt(&heap->pm, &rec->cache->count, ph_at(heap, rec->extension->start),
 		   &rec->words[PM_RECORD_WORDS], bytes);
 	/* Orders the extension before the record that refers to it. */
@@ -459,7 +432,7 @@ static void write_ring(struct ph_rec *rec, const uint64_t *words, uint32_t lines
 static int write_record(struct ph_rec *rec, uint64_t stamp)
 {
 	struct ph_lane *lane = rec->lane;
-	uint64_t stub[8] __attribute__((aligned(64))) = {0};
+	uint64_t stub[16] __attribute__((aligned(64)));
 	uint64_t *w = rec->words;
 	uint32_t n = rec->n, lines;
 	uint64_t place = lane->block + PM_LANE_RING + lane->pos % PM_RING_LINES * PM_LINE;
@@ -473,8 +446,8 @@ static int write_record(struct ph_rec *rec, uint64_t stamp)
 		n = 6;
 	}
 	lines = (n + 7) / 8;
-	while (n % 8)
-		w[n++] = 0;
+	memset(&w[n], 0, PM_LINE);
+	n = lines * 8;
 	w[1] = stamp << PM_STAMP_SHIFT | lines;
 	w[2] = lane->prev;
 	w[0] = ph_sum(rec->heap->epoch, place, w + 1, n - 1);

@@ -45,13 +45,52 @@ struct ph_rec {
 void ph_rec_init(struct ph_rec *rec, struct pheap *heap, struct pheap_tx *tx);
 void ph_rec_fini(struct ph_rec *rec);
 
+/* Make room for more words, or lines; false: no memory, and the error sticks. */
+bool ph_rec_grow_words(struct ph_rec *rec, uint32_t more);
+bool ph_rec_grow_lines(struct ph_rec *rec);
+
+/* Behind the last word a line is kept free, for commit to fill the record up. */
+static inline bool ph_rec_room(struct ph_rec *rec, uint32_t more)
+{
+	return ph_likely(rec->n + more + 8 <= rec->cap) || ph_rec_grow_words(rec, more);
+}
+
+/* Lines are sorted and made unique when they are locked; here only what is
+ * obviously the same line is left out. */
+static inline void ph_rec_line(struct ph_rec *rec, uint64_t line)
+{
+	if (rec->nlines && rec->lines[rec->nlines - 1] == line)
+		return;
+	if (ph_likely(rec->nlines < rec->lines_cap) || ph_rec_grow_lines(rec))
+		rec->lines[rec->nlines++] = line;
+}
+
 /* *offset = value, an aligned word. */
-void ph_rec_word(struct ph_rec *rec, uint64_t offset, uint64_t value);
+static inline void ph_rec_word(struct ph_rec *rec, uint64_t offset, uint64_t value)
+{
+	if (!ph_rec_room(rec, 2))
+		return;
+	rec->words[rec->n] = PM_ENTRY(PM_ENTRY_WORD, 0, offset);
+	rec->words[rec->n + 1] = value;
+	rec->n += 2;
+	ph_rec_line(rec, offset / PM_LINE);
+}
+
+/* Bit number bit of the bitmap that begins at offset. */
+static inline void ph_rec_bit(struct ph_rec *rec, uint64_t bitmap, uint32_t bit, bool set)
+{
+	uint64_t offset = bitmap + bit / 64 * 8;
+
+	if (!ph_rec_room(rec, 1))
+		return;
+	rec->words[rec->n++] =
+		PM_ENTRY(set ? PM_ENTRY_BIT_SET : PM_ENTRY_BIT_CLEAR, bit % 64, offset);
+	ph_rec_line(rec, offset / PM_LINE);
+}
+
 /* Bytes; more than 256 become several entries. */
 void ph_rec_bytes(struct ph_rec *rec, uint64_t offset, const void *src, size_t length);
 void ph_rec_zero(struct ph_rec *rec, uint64_t offset, size_t length);
-/* Bit number bit of the bitmap that begins at offset. */
-void ph_rec_bit(struct ph_rec *rec, uint64_t bitmap, uint32_t bit, bool set);
 
 /* Bytes that are in memory at offset already: they are logged and settled, but
  * not stored again. Must come before all other entries. */
