@@ -334,7 +334,8 @@ static void owned_by_transaction(void **state)
 {
 	pheap_t *heap = make_pool("p", POOL);
 	pheap_tx_t *tx = assert_made(pheap_tx_begin(heap));
-	char *own = assert_made(pheap_tx_alloc(tx, 100)), *adopted = assert_made(pheap_alloc(heap, 50));
+	char *own = assert_made(pheap_tx_alloc(tx, 100)),
+	     *adopted = assert_made(pheap_alloc(heap, 50));
 
 	(void)state;
 	assert_ok(pheap_tx_adopt(tx, adopted));

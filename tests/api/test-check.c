@@ -228,7 +228,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(open_pool_checked),  cmocka_unit_test(file_checked),
 		cmocka_unit_test(dirty_file_checked), cmocka_unit_test(damaged),
-		cmocka_unit_test(unopenable),         cmocka_unit_test(damaged_in_memory),
+		cmocka_unit_test(unopenable),	      cmocka_unit_test(damaged_in_memory),
 	};
 
 	test_init(argc, argv);

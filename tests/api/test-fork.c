@@ -11,7 +11,7 @@
 
 struct parent {
 	pheap_t *heap;
-	char *object;	/* published, 200 bytes */
+	char *object; /* published, 200 bytes */
 	char *reserved;
 	pheap_tx_t *tx;
 };
@@ -123,9 +123,11 @@ static void exit_of_child(void **state)
 	close_pool(copy);
 	/* Nor is the lock gone. */
 	errno = 0;
-	assert_errno(EBUSY, pheap_open(scratch("p"), &(struct pheap_options){
-		.struct_size = sizeof(struct pheap_options), .durability = mode->durability,
-		.flags = mode->flags}));
+	assert_errno(EBUSY,
+		     pheap_open(scratch("p"),
+				&(struct pheap_options){.struct_size = sizeof(struct pheap_options),
+							.durability = mode->durability,
+							.flags = mode->flags}));
 	assert_int_equal(check_clean(heap), 1);
 	close_pool(heap);
 }
@@ -192,8 +194,10 @@ static void own_pool_in_child(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(calls_in_child_fail), cmocka_unit_test(exit_of_child),
-		cmocka_unit_test(lock_after_close),    cmocka_unit_test(own_pool_in_child),
+		cmocka_unit_test(calls_in_child_fail),
+		cmocka_unit_test(exit_of_child),
+		cmocka_unit_test(lock_after_close),
+		cmocka_unit_test(own_pool_in_child),
 	};
 
 	test_init(argc, argv);

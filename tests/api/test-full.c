@@ -278,12 +278,9 @@ static void full_pool_reopened(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest everywhere[] = {
-		cmocka_unit_test(full_pool_says_so),
-		cmocka_unit_test(same_count_again),
-		cmocka_unit_test(from_size_to_size),
-		cmocka_unit_test(free_in_new_thread),
-		cmocka_unit_test(exit_gives_back),
-		cmocka_unit_test(retire_on_full_pool),
+		cmocka_unit_test(full_pool_says_so),	cmocka_unit_test(same_count_again),
+		cmocka_unit_test(from_size_to_size),	cmocka_unit_test(free_in_new_thread),
+		cmocka_unit_test(exit_gives_back),	cmocka_unit_test(retire_on_full_pool),
 		cmocka_unit_test(retire_in_new_thread),
 	};
 	const struct CMUnitTest in_files[] = {

@@ -182,14 +182,31 @@ static void impossible_geometry(void **state)
 		a = super_a;
 		b = super_b;
 		switch (i) {
-		case 0: a.size = b.size = UINT64_MAX; break;
-		case 1: a.size = b.size = 0; break;
-		case 2: a.size = b.size = super_a.size + 1; break;
-		case 3: a.size = b.size = super_a.size * 2; break;
-		case 4: a.zones = b.zones = PM_ZONES_MAX + 1; break;
-		case 5: a.zones = b.zones = 0; break;
-		case 6: memset(a.layout, 'x', 64); memset(b.layout, 'x', 64); break;
-		case 7: a.bytes = b.bytes = 8; break;
+		case 0:
+			a.size = b.size = UINT64_MAX;
+			break;
+		case 1:
+			a.size = b.size = 0;
+			break;
+		case 2:
+			a.size = b.size = super_a.size + 1;
+			break;
+		case 3:
+			a.size = b.size = super_a.size * 2;
+			break;
+		case 4:
+			a.zones = b.zones = PM_ZONES_MAX + 1;
+			break;
+		case 5:
+			a.zones = b.zones = 0;
+			break;
+		case 6:
+			memset(a.layout, 'x', 64);
+			memset(b.layout, 'x', 64);
+			break;
+		case 7:
+			a.bytes = b.bytes = 8;
+			break;
 		}
 		seal(&a, PM_SUPER_A);
 		seal(&b, PM_SUPER_B);
@@ -368,10 +385,10 @@ static void random_damage(void **state)
 		copy_file(round % 2 ? pool : scratch("dirty"), path);
 		for (i = 0; i <= round % 4; i++) {
 			/* The fixed area, the tree, the descriptors, bitmaps and lanes. */
-			offset = area == 0 ? rng_below(&rng, PM_FIXED_END)
-			       : area == 1 ? zone.tree + rng_below(&rng, 256)
-			       : area == 2 ? zone.desc + rng_below(&rng, 64 * 64)
-					   : zone.bits + rng_below(&rng, POOL - zone.bits);
+			offset = area == 0   ? rng_below(&rng, PM_FIXED_END)
+				 : area == 1 ? zone.tree + rng_below(&rng, 256)
+				 : area == 2 ? zone.desc + rng_below(&rng, 64 * 64)
+					     : zone.bits + rng_below(&rng, POOL - zone.bits);
 			offset &= ~UINT64_C(7);
 			word = rng_next(&rng) >> rng_below(&rng, 64);
 			write_at(path, &word, 8, (off_t)offset);
@@ -394,11 +411,11 @@ static void random_damage(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(one_twin_damaged),   cmocka_unit_test(both_twins_damaged),
-		cmocka_unit_test(from_the_future),    cmocka_unit_test(impossible_geometry),
-		cmocka_unit_test(truncated),          cmocka_unit_test(foreign),
-		cmocka_unit_test(unfinished),         cmocka_unit_test(state_line),
-		cmocka_unit_test(zone_table),         cmocka_unit_test(random_damage),
+		cmocka_unit_test(one_twin_damaged), cmocka_unit_test(both_twins_damaged),
+		cmocka_unit_test(from_the_future),  cmocka_unit_test(impossible_geometry),
+		cmocka_unit_test(truncated),	    cmocka_unit_test(foreign),
+		cmocka_unit_test(unfinished),	    cmocka_unit_test(state_line),
+		cmocka_unit_test(zone_table),	    cmocka_unit_test(random_damage),
 	};
 
 	test_init(argc, argv);

@@ -6,7 +6,9 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
+#include <sys/vfs.h>
+
+#include <linux/magic.h>
 
 #include "layout.h"
 
@@ -171,8 +173,13 @@ static void layout_names(void **state)
 static void sizes(void **state)
 {
 	static const uint64_t wrong[] = {
-		1, 4096, PHEAP_MIN_SIZE - 1, PHEAP_MIN_SIZE - 65536, PHEAP_MAX_SIZE + 65536,
-		UINT64_MAX, UINT64_C(1) << 63,
+		1,
+		4096,
+		PHEAP_MIN_SIZE - 1,
+		PHEAP_MIN_SIZE - 65536,
+		PHEAP_MAX_SIZE + 65536,
+		UINT64_MAX,
+		UINT64_C(1) << 63,
 	};
 	char *path = scratch("p");
 	struct pheap_options opts;
@@ -454,11 +461,37 @@ static void durability_on_tmpfs(void **state)
 	close_pool(heap);
 }
 
+/* On a disk: POWER, by writing back. A folder that is on none is passed over. */
+static void durability_on_disk(void **state)
+{
+	struct pheap_options opts = {.struct_size = sizeof(opts), .size = POOL, .layout = "disk"};
+	char path[64];
+	struct statfs fs;
+	pheap_t *heap;
+
+	(void)state;
+	if (statfs("/var/tmp", &fs) || fs.f_type == TMPFS_MAGIC || access("/var/tmp", W_OK))
+		skip();
+	snprintf(path, sizeof(path), "/var/tmp/pheap-test-%ld", (long)getpid());
+	heap = pheap_create(path, &opts);
+	/* It goes away whatever comes; the heap does not need the name. */
+	unlink(path);
+	assert_made(heap);
+	assert_int_equal(info_of(heap).durability, PHEAP_POWER);
+	assert_true(!strcmp(info_of(heap).backend, "msync") || info_of(heap).is_pmem);
+	publish_root(heap, 5000, 11);
+	assert_ok(pheap_resize(heap, pheap_root(heap), 20000));
+	assert_true(has_pattern(pheap_ptr(heap, *pheap_root(heap)), 5000, 11));
+	assert_true(stats_of(heap).fences > 0);
+	assert_int_equal(check_clean(heap), 1);
+	close_pool(heap);
+}
+
 /* What the program does when it is run again with PMEM_IS_PMEM_FORCE=1. */
 static int run_forced(const char *path)
 {
-	struct pheap_options opts = {.struct_size = sizeof(opts), .size = POOL,
-				     .durability = PHEAP_POWER};
+	struct pheap_options opts = {
+		.struct_size = sizeof(opts), .size = POOL, .durability = PHEAP_POWER};
 	struct pheap_info info = {.struct_size = sizeof(info)};
 	pheap_t *heap = pheap_create(path, &opts);
 
@@ -489,7 +522,8 @@ static void levels_change(void **state)
 	static const struct {
 		unsigned durability, flags;
 	} levels[] = {
-		{PHEAP_POWER, PHEAP_FORCE_PMEM}, {PHEAP_PROCESS, 0},
+		{PHEAP_POWER, PHEAP_FORCE_PMEM},
+		{PHEAP_PROCESS, 0},
 		{PHEAP_POWER, PHEAP_FORCE_MSYNC},
 	};
 	struct pheap_options opts = {.struct_size = sizeof(opts)};
@@ -622,6 +656,7 @@ int main(int argc, char **argv)
 	};
 	const struct CMUnitTest once[] = {
 		cmocka_unit_test(durability_on_tmpfs),
+		cmocka_unit_test(durability_on_disk),
 		cmocka_unit_test(durability_by_environment),
 		cmocka_unit_test(levels_change),
 	};

@@ -375,8 +375,8 @@ static void set(void **state)
 	for (i = 0; i < 1000; i += 3)
 		assert_ok(pheap_set(heap, &words[i], i + 7));
 	/* The last word of the block, and none behind it. */
-	assert_ok(pheap_set(heap, (uint64_t *)(void *)((char *)words +
-				 pheap_usable_size(heap, words) - 8), 5));
+	assert_ok(pheap_set(
+		heap, (uint64_t *)(void *)((char *)words + pheap_usable_size(heap, words) - 8), 5));
 	if (mode_has_file()) {
 		copy = crashed(&there);
 		there_words = pheap_ptr(copy, there[0]);
@@ -494,12 +494,18 @@ static void reuse_over_and_over(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(publish),         cmocka_unit_test(publish_persisted),
-		cmocka_unit_test(publish_errors),  cmocka_unit_test(wrong_slots),
-		cmocka_unit_test(retire),          cmocka_unit_test(garbage_in_slot),
-		cmocka_unit_test(replace),         cmocka_unit_test(alloc_into),
-		cmocka_unit_test(resize),          cmocka_unit_test(set),
-		cmocka_unit_test(write_bytes),     cmocka_unit_test(owned_by_transaction),
+		cmocka_unit_test(publish),
+		cmocka_unit_test(publish_persisted),
+		cmocka_unit_test(publish_errors),
+		cmocka_unit_test(wrong_slots),
+		cmocka_unit_test(retire),
+		cmocka_unit_test(garbage_in_slot),
+		cmocka_unit_test(replace),
+		cmocka_unit_test(alloc_into),
+		cmocka_unit_test(resize),
+		cmocka_unit_test(set),
+		cmocka_unit_test(write_bytes),
+		cmocka_unit_test(owned_by_transaction),
 		cmocka_unit_test(reuse_over_and_over),
 	};
 

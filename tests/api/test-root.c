@@ -207,9 +207,12 @@ static void same_name_in_threads(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest everywhere[] = {
-		cmocka_unit_test(unnamed), cmocka_unit_test(make_and_find),
-		cmocka_unit_test(names),   cmocka_unit_test(all_of_them),
-		cmocka_unit_test(drop),    cmocka_unit_test(dropped_slot),
+		cmocka_unit_test(unnamed),
+		cmocka_unit_test(make_and_find),
+		cmocka_unit_test(names),
+		cmocka_unit_test(all_of_them),
+		cmocka_unit_test(drop),
+		cmocka_unit_test(dropped_slot),
 		cmocka_unit_test(same_name_in_threads),
 	};
 	const struct CMUnitTest in_files[] = {

@@ -60,7 +60,7 @@ struct shadow {
 static struct {
 	struct shadow thread[THREADS];
 	int stop;
-} *shared;
+} * shared;
 
 static struct {
 	unsigned whole, absent, idle, recoveries_killed;
@@ -282,10 +282,14 @@ static int tx_bytes(struct writer *w, pheap_tx_t *tx, unsigned item, struct valu
 	else
 		fill_pattern(bytes, CELL, to.id);
 	if (!undo)
-		return is_word && to.id % 8 < 5
-			       ? pheap_tx_set(tx, dst, to.id)
-			       : pheap_tx_write(tx, dst, bytes, length);
-	code = pheap_tx_snapshot(tx, dst, length);
+		return is_word && to.id % 8 < 5 ? pheap_tx_set(tx, dst, to.id)
+						: pheap_tx_write(tx, dst, bytes, length);
+	/* A half, changed, and then the whole: the older content must win. */
+	code = pheap_tx_snapshot(tx, dst, length / 2);
+	if (!code) {
+		memset(dst, 0x5a, length / 2);
+		code = pheap_tx_snapshot(tx, dst, length);
+	}
 	if (!code)
 		memcpy(dst, bytes, length);
 	return code;
@@ -303,7 +307,8 @@ static bool is_intended(const struct shadow *shadow, unsigned item)
 
 static void transaction(struct writer *w)
 {
-	unsigned count = 1 + (unsigned)rng_below(&w->rng, STEPS), style = (unsigned)rng_below(&w->rng, 3);
+	unsigned count = 1 + (unsigned)rng_below(&w->rng, STEPS),
+		 style = (unsigned)rng_below(&w->rng, 3);
 	bool abort_it = rng_below(&w->rng, 4) == 0;
 	struct shadow *shadow = w->shadow;
 	pheap_tx_t *tx;
@@ -400,8 +405,7 @@ static void run_writer(struct rng rng)
 	own = pheap_ptr(heap, *pheap_root(heap));
 	must(own);
 	for (i = 0; i < THREADS; i++)
-		writers[i] = (struct writer){heap, &own[i], &shared->thread[i],
-					     {rng_next(&rng)}};
+		writers[i] = (struct writer){heap, &own[i], &shared->thread[i], {rng_next(&rng)}};
 	run_threads(THREADS, write_on, writers, sizeof(writers[0]));
 	must(!pheap_close(heap));
 	_exit(0);
@@ -509,7 +513,8 @@ static void verify(const struct pheap_options *opts)
 	must(result.objects == n);
 	qsort(refs, n, sizeof(refs[0]), compare_refs);
 	for (i = 1; i < n; i++)
-		must(refs[i - 1] + pheap_usable_size(heap, pheap_ptr(heap, refs[i - 1])) <= refs[i]);
+		must(refs[i - 1] + pheap_usable_size(heap, pheap_ptr(heap, refs[i - 1])) <=
+		     refs[i]);
 	must(!pheap_close(heap));
 }
 
@@ -592,8 +597,8 @@ static void run_round(struct rng *rng)
 
 static void make_empty(void)
 {
-	struct pheap_options opts = {.struct_size = sizeof(opts), .size = POOL,
-				     .durability = PHEAP_PROCESS};
+	struct pheap_options opts = {
+		.struct_size = sizeof(opts), .size = POOL, .durability = PHEAP_PROCESS};
 	pheap_t *heap = pheap_create(scratch("p"), &opts);
 
 	must(heap);
@@ -609,7 +614,8 @@ int main(int argc, char **argv)
 
 	test_init(argc - 1, argv + 1);
 	rng = rng_make(1);
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		      0);
 	must(shared != MAP_FAILED);
 	make_empty();
 	for (i = 0; i < rounds; i++)

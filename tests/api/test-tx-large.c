@@ -160,7 +160,8 @@ static void large_undo(void **state)
 		memset(object, 0x55, SIZE);
 		if (mode_has_file()) {
 			copy = crash_pool("p");
-			assert_true(has_pattern(pheap_ptr(copy, pheap_ref_of(heap, object)), SIZE, 1));
+			assert_true(
+				has_pattern(pheap_ptr(copy, pheap_ref_of(heap, object)), SIZE, 1));
 			assert_int_equal(check_clean(copy), 2);
 			close_pool(copy);
 		}
@@ -173,7 +174,8 @@ static void large_undo(void **state)
 		assert_true(object[0] == 0x55 && !memcmp(object, object + 1, SIZE - 1));
 		if (mode_has_file()) {
 			copy = crash_pool("p");
-			assert_memory_equal(pheap_ptr(copy, pheap_ref_of(heap, object)), object, SIZE);
+			assert_memory_equal(pheap_ptr(copy, pheap_ref_of(heap, object)), object,
+					    SIZE);
 			close_pool(copy);
 		}
 		fill_pattern(object, SIZE, 1);
@@ -387,14 +389,10 @@ static void log_space_comes_back(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(many_words),
-		cmocka_unit_test(many_bytes),
-		cmocka_unit_test(many_objects),
-		cmocka_unit_test(large_undo),
-		cmocka_unit_test(many_at_once),
-		cmocka_unit_test(moved_between_threads),
-		cmocka_unit_test(full_inside),
-		cmocka_unit_test(undo_on_full_pool),
+		cmocka_unit_test(many_words),		cmocka_unit_test(many_bytes),
+		cmocka_unit_test(many_objects),		cmocka_unit_test(large_undo),
+		cmocka_unit_test(many_at_once),		cmocka_unit_test(moved_between_threads),
+		cmocka_unit_test(full_inside),		cmocka_unit_test(undo_on_full_pool),
 		cmocka_unit_test(log_space_comes_back),
 	};
 

@@ -254,8 +254,10 @@ static void allocate(void **state)
 
 	(void)state;
 	begin();
-	assert_ok(pheap_write(heap, words, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
-			      "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 48));
+	assert_ok(pheap_write(heap, words,
+			      "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+			      "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+			      48));
 	tx = start();
 	assert_errno(EINVAL, pheap_tx_alloc(tx, 0));
 	assert_errno(ENOSPC, pheap_tx_alloc(tx, SIZE_MAX));
@@ -263,8 +265,8 @@ static void allocate(void **state)
 		own[i] = assert_made(i % 2 ? pheap_tx_alloc(tx, sizes[i])
 					   : pheap_tx_zalloc(tx, sizes[i]));
 		if (i % 2 == 0)
-			assert_true(*(char *)own[i] == 0 && !memcmp(own[i], (char *)own[i] + 1,
-								    sizes[i] - 1));
+			assert_true(*(char *)own[i] == 0 &&
+				    !memcmp(own[i], (char *)own[i] + 1, sizes[i] - 1));
 		assert_true(pheap_usable_size(heap, own[i]) >= sizes[i]);
 		fill_pattern(own[i], sizes[i], 10 + i);
 		assert_ok(pheap_tx_set(tx, &words[i], pheap_ref_of(heap, own[i])));
@@ -295,7 +297,7 @@ static void build_a_list(void **state)
 	struct node {
 		pheap_ref next;
 		uint64_t value;
-	} *node;
+	} * node;
 	pheap_ref ref = PHEAP_NULL;
 	pheap_t *copy;
 	pheap_tx_t *tx;
@@ -495,16 +497,16 @@ static void wrong_places(void **state)
  * A redo operation on bytes that another transaction has snapshotted is refused:
  * by the call, or at the latest by commit, which then aborts.
  */
-#define assert_refused(tx, call)                      \
-	do {                                          \
-		pheap_tx_t *tx = start();             \
-		int code = (call);                    \
-                                                      \
-		if (code)                             \
+#define assert_refused(tx, call)                       \
+	do {                                           \
+		pheap_tx_t *tx = start();              \
+		int code = (call);                     \
+                                                       \
+		if (code)                              \
 			assert_ok(pheap_tx_abort(tx)); \
-		else                                  \
-			code = pheap_tx_commit(tx);   \
-		assert_error(EINVAL, code);           \
+		else                                   \
+			code = pheap_tx_commit(tx);    \
+		assert_error(EINVAL, code);            \
 	} while (0)
 
 /* Between transactions, and between them and single operations. */

@@ -224,5 +224,5 @@ class Cli(unittest.TestCase):
 
 
 if __name__ == '__main__':
-    PHEAP = sys.argv[1]
+    PHEAP = os.path.abspath(sys.argv[1])
     unittest.main(argv=sys.argv[:1], verbosity=2)

@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#define TMPFS_ID 0x01021994
+#include <linux/magic.h>
 
 static const struct test_mode modes_known[] = {
 	{"pmem", PHEAP_POWER, PHEAP_FORCE_PMEM},
@@ -146,7 +146,7 @@ bool scratch_is_tmpfs(void)
 {
 	struct statfs fs;
 
-	return !statfs(folder, &fs) && fs.f_type == TMPFS_ID;
+	return !statfs(folder, &fs) && fs.f_type == TMPFS_MAGIC;
 }
 
 struct pheap_options options_of(uint64_t size)
@@ -199,8 +199,8 @@ static void copy_run(int in, int out, off_t from, off_t to)
 	static __thread char buffer[1 << 16];
 
 	while (from < to) {
-		size_t part = (size_t)(to - from) < sizeof(buffer) ? (size_t)(to - from)
-								   : sizeof(buffer);
+		size_t part =
+			(size_t)(to - from) < sizeof(buffer) ? (size_t)(to - from) : sizeof(buffer);
 		ssize_t n = pread(in, buffer, part, from);
 
 		must(n > 0);
@@ -408,8 +408,8 @@ void *assert_made_at(void *got, const char *what, const char *file, int line)
 
 void must_failed(const char *what, const char *file, int line)
 {
-	fprintf(stderr, "%s:%d: not so: %s (errno %d, pheap: \"%s\", seed %llu)\n", file, line, what,
-		errno, pheap_errormsg(), (unsigned long long)test_seed);
+	fprintf(stderr, "%s:%d: not so: %s (errno %d, pheap: \"%s\", seed %llu)\n", file, line,
+		what, errno, pheap_errormsg(), (unsigned long long)test_seed);
 	abort();
 }
 

@@ -34,9 +34,9 @@ struct test_mode {
 };
 
 enum {
-	MODE_PMEM = 1 << 0,     /* POWER, cache flushes forced */
-	MODE_PROCESS = 1 << 1,  /* PROCESS */
-	MODE_MSYNC = 1 << 2,    /* POWER, msync forced */
+	MODE_PMEM = 1 << 0,	/* POWER, cache flushes forced */
+	MODE_PROCESS = 1 << 1,	/* PROCESS */
+	MODE_MSYNC = 1 << 2,	/* POWER, msync forced */
 	MODE_VOLATILE = 1 << 3, /* anonymous memory */
 	MODES_FILE = MODE_PMEM | MODE_PROCESS | MODE_MSYNC,
 	MODES_ALL = MODES_FILE | MODE_VOLATILE,
@@ -109,9 +109,9 @@ void *publish_root(pheap_t *heap, size_t size, uint64_t id);
 /* Assertions for the thread that cmocka runs in. */
 #define assert_ok(call) assert_code_at(0, (call), #call, __FILE__, __LINE__)
 #define assert_error(code, call) assert_code_at(-(code), (call), #call, __FILE__, __LINE__)
-#define assert_errno(code, call)                                                       \
-	do {                                                                           \
-		errno = 0;                                                             \
+#define assert_errno(code, call)                                                         \
+	do {                                                                             \
+		errno = 0;                                                               \
 		assert_null_at((code), (const void *)(call), #call, __FILE__, __LINE__); \
 	} while (0)
 #define assert_made(call) assert_made_at((call), #call, __FILE__, __LINE__)
@@ -122,9 +122,9 @@ void *assert_made_at(void *got, const char *what, const char *file, int line);
 
 /* The same for other threads and for child processes, where cmocka's longjmp
  * must not be used: print and abort. */
-#define must(condition)                                           \
-	do {                                                      \
-		if (!(condition))                                 \
+#define must(condition)                                              \
+	do {                                                         \
+		if (!(condition))                                    \
 			must_failed(#condition, __FILE__, __LINE__); \
 	} while (0)
 void must_failed(const char *what, const char *file, int line) __attribute__((noreturn));

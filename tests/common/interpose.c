@@ -57,11 +57,11 @@ static void *next(const char *name)
 }
 
 /* ISO C has no conversion from void * to a function; POSIX has. */
-#define FORWARD(type, name)                                  \
-	static union {                                       \
-		void *object;                                \
-		type function;                               \
-	} real;                                              \
+#define FORWARD(type, name)                                   \
+	static union {                                        \
+		void *object;                                 \
+		type function;                                \
+	} real;                                               \
 	if (!__atomic_load_n(&real.object, __ATOMIC_RELAXED)) \
 	__atomic_store_n(&real.object, next(name), __ATOMIC_RELAXED)
 

@@ -246,6 +246,6 @@ class Symbols(unittest.TestCase):
 
 
 if __name__ == '__main__':
-    SOURCE, LIBRARY, PROGRAM = sys.argv[1:4]
+    SOURCE, LIBRARY, PROGRAM = map(os.path.abspath, sys.argv[1:4])
     COMPILER = [word for word in shlex.split(sys.argv[4]) if word]
     unittest.main(argv=sys.argv[:1], verbosity=2)

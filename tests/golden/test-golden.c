@@ -20,8 +20,8 @@
 #define SAMPLES 60
 
 static pheap_t *heap;
-static pheap_ref *slots;  /* SLOTS of them, published, null between operations */
-static uint64_t *words;   /* 4096 bytes, published */
+static pheap_ref *slots; /* SLOTS of them, published, null between operations */
+static uint64_t *words;	 /* 4096 bytes, published */
 static void *reserved[SLOTS];
 static char content[8192];
 static bool update;
@@ -360,18 +360,17 @@ static void measure(const struct op *op, struct pmem_calls *cost)
 			*cost = one;
 		if (!same(cost, &one)) {
 			print_error("%s: once %u fences, %u + %u lines, then %u, %u + %u\n",
-				    op->name, (unsigned)cost->fences,
-				    (unsigned)cost->flushed_lines, (unsigned)cost->nt_lines,
-				    (unsigned)one.fences, (unsigned)one.flushed_lines,
-				    (unsigned)one.nt_lines);
+				    op->name, (unsigned)cost->fences, (unsigned)cost->flushed_lines,
+				    (unsigned)cost->nt_lines, (unsigned)one.fences,
+				    (unsigned)one.flushed_lines, (unsigned)one.nt_lines);
 			fail();
 		}
 	}
 	/* Checkpoints are rare, or the figures say nothing. */
 	assert_true(taken >= SAMPLES * 3 / 4);
 	if (cost->fences > op->fences)
-		fail_msg("%s: %u fences, the headers promise %u", op->name,
-			 (unsigned)cost->fences, op->fences);
+		fail_msg("%s: %u fences, the headers promise %u", op->name, (unsigned)cost->fences,
+			 op->fences);
 }
 
 static void write_table(FILE *file, const struct pmem_calls *costs)
@@ -546,8 +545,8 @@ static void reserving_touches_no_metadata(void **state)
 			assert_ok(pheap_free(heap, objects[k]));
 			objects[k] = NULL;
 		} else {
-			objects[k] = assert_made(pheap_alloc(heap,
-				1 + rng_below(&rng, i % 50 ? 2000 : 200000)));
+			objects[k] = assert_made(
+				pheap_alloc(heap, 1 + rng_below(&rng, i % 50 ? 2000 : 200000)));
 		}
 	}
 	assert_int_equal(pmem_calls.fences, 0);

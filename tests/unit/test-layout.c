@@ -7,9 +7,9 @@
 #include "layout.h"
 
 #define SIZE(type, bytes) assert_int_equal(sizeof(struct type), (bytes))
-#define FIELD(type, field, offset, bytes)                                      \
-	do {                                                                   \
-		assert_int_equal(offsetof(struct type, field), (offset));      \
+#define FIELD(type, field, offset, bytes)                                     \
+	do {                                                                  \
+		assert_int_equal(offsetof(struct type, field), (offset));     \
 		assert_int_equal(sizeof(((struct type *)0)->field), (bytes)); \
 	} while (0)
 
@@ -189,9 +189,8 @@ static void records(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(fixed_area), cmocka_unit_test(super),
-		cmocka_unit_test(state_line), cmocka_unit_test(tables),
-		cmocka_unit_test(spans),      cmocka_unit_test(lanes),
+		cmocka_unit_test(fixed_area), cmocka_unit_test(super), cmocka_unit_test(state_line),
+		cmocka_unit_test(tables),     cmocka_unit_test(spans), cmocka_unit_test(lanes),
 		cmocka_unit_test(records),
 	};
 

@@ -101,7 +101,7 @@ static void counts_lines(void **state)
 	static const struct {
 		size_t offset, length, lines;
 	} ranges[] = {
-		{0, 1, 1}, {0, 64, 1}, {0, 65, 2}, {63, 1, 1}, {63, 2, 2},
+		{0, 1, 1},  {0, 64, 1},	  {0, 65, 2},	{63, 1, 1},   {63, 2, 2},
 		{60, 8, 2}, {64, 128, 2}, {65, 128, 3}, {1, 640, 11},
 	};
 	struct ph_persist pm = hooked();
@@ -226,9 +226,9 @@ static void on_pmem(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(order_of_calls),  cmocka_unit_test(counts_lines),
-		cmocka_unit_test(failure_sticks),  cmocka_unit_test(store_any_bytes),
-		cmocka_unit_test(without_media),   cmocka_unit_test(on_pmem),
+		cmocka_unit_test(order_of_calls), cmocka_unit_test(counts_lines),
+		cmocka_unit_test(failure_sticks), cmocka_unit_test(store_any_bytes),
+		cmocka_unit_test(without_media),  cmocka_unit_test(on_pmem),
 	};
 
 	test_init(argc, argv);

@@ -203,12 +203,9 @@ static void never_zero(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(vectors),
-		cmocka_unit_test(documented_vectors),
-		cmocka_unit_test(same_as_slow),
-		cmocka_unit_test(every_bit_counts),
-		cmocka_unit_test(torn),
-		cmocka_unit_test(place_key_order_and_length),
+		cmocka_unit_test(vectors),	cmocka_unit_test(documented_vectors),
+		cmocka_unit_test(same_as_slow), cmocka_unit_test(every_bit_counts),
+		cmocka_unit_test(torn),		cmocka_unit_test(place_key_order_and_length),
 		cmocka_unit_test(never_zero),
 	};
 

@@ -1,0 +1,138 @@
+/*
+ * rows.c - what is measured: workloads, sizes and threads, and the systems.
+ */
+#include "bench.h"
+
+#include <stdio.h>
+
+#ifndef HAVE_LIBPMEMOBJ
+#define HAVE_LIBPMEMOBJ 1
+#endif
+
+const struct workload workloads[WORKLOADS] = {
+	[W_RESERVE_PAIR] = {"reserve_pair", 0, "reserve and free one object"},
+	[W_RESERVE_BATCH] = {"reserve_batch", 0,
+			     "reserve, touch and free one object; 1000 at a time, freed in random order"},
+	[W_RANDOM_SLOT] = {"random_slot", 0,
+			   "free the object in a random one of 1024 slots, or reserve and touch one"},
+	[W_LARGE_PAIR] = {"large_pair", 0, "reserve and free one object"},
+	[W_THREADTEST] = {"threadtest", WORK_INDEPENDENT,
+			  "reserve, touch and free one object; 100000 at a time, freed in order"},
+	[W_LARSON] = {"larson", WORK_INDEPENDENT,
+		      "free a random one of 1000 objects and reserve another; the 1000 go to "
+		      "another thread now and then"},
+	[W_SHBENCH] = {"shbench", WORK_INDEPENDENT,
+		       "reserve, touch and free one object; mostly small, freed in mixed order"},
+	[W_PRODCON] = {"prodcon", 0, "reserve and touch in one thread, free in the other"},
+	[W_ARENA64] = {"arena64", 0, "reserve and free one object; 100000 at a time"},
+	[W_FRAGBENCH] = {"fragbench", WORK_FRESH,
+			 "reserve or free: fill, free 90 % at random, fill with another size"},
+	[W_STEADY] = {"steady", WORK_FRESH,
+		      "replace a random object of a live set; small sizes as likely as large ones"},
+	[W_LINKED_PAIR] = {"linked_pair", WORK_DURABLE, "publish and retire one object"},
+	[W_LINKED_RING] = {"linked_ring", WORK_DURABLE | WORK_INDEPENDENT,
+			   "publish one object, or retire it, in 1024 slots in turn"},
+	[W_LINKED_SHARED] = {"linked_shared", WORK_DURABLE,
+			     "publish or retire in a random one of 1024 slots that the threads share"},
+	[W_LINKED_PRODCON] = {"linked_prodcon", WORK_DURABLE,
+			      "publish in one thread, or retire in the other"},
+	[W_LARGE_LINKED_PAIR] = {"large_linked_pair", WORK_DURABLE,
+				 "publish and retire one object, whose content is not written"},
+	[W_TX_WRITE8] = {"tx_write8", WORK_DURABLE, "transaction that sets one word"},
+	[W_TX_SNAPSHOT8] = {"tx_snapshot8", WORK_DURABLE,
+			    "transaction that snapshots one word and stores to it"},
+	[W_TX_SNAPSHOT8X8] = {"tx_snapshot8x8", WORK_DURABLE,
+			      "transaction that snapshots words of 8 lines and stores to them"},
+	[W_TX_ALLOC_LINK] = {"tx_alloc_link", WORK_DURABLE,
+			     "transaction that allocates and links, or unlinks and frees"},
+	[W_TX_BATCH64] = {"tx_batch64", WORK_DURABLE,
+			  "one object allocated and linked, or unlinked and freed; 64 in a transaction"},
+	[W_SPACE64] = {"space64", WORK_FRESH | WORK_NO_HEAP,
+		       "ns_per_op is bytes of the pool for each object, until it is full"},
+	[W_OPEN_CLEAN] = {"open_clean", WORK_FRESH | WORK_NO_HEAP,
+			  "ns_per_op is one open of a pool that was closed"},
+	[W_OPEN_CRASH] = {"open_crash", WORK_FRESH | WORK_NO_HEAP,
+			  "ns_per_op is one open of a pool after kill -9"},
+	[W_BUILD] = {"build", WORK_FRESH | WORK_NO_HEAP, ""},
+	[W_CRASH] = {"crash", WORK_FRESH | WORK_NO_HEAP, ""},
+};
+
+#define EACH_SIZE(workload)                                                                  \
+	{workload, 8, 8, 1}, {workload, 16, 16, 1}, {workload, 32, 32, 1},                   \
+		{workload, 64, 64, 1}, {workload, 128, 128, 1}, {workload, 256, 256, 1},     \
+		{workload, 512, 512, 1}, {workload, 1024, 1024, 1}
+
+const struct row rows[] = {
+	EACH_SIZE(W_RESERVE_PAIR),
+	EACH_SIZE(W_RESERVE_BATCH),
+	{W_RANDOM_SLOT, 8, 128, 1},
+	{W_RANDOM_SLOT, 129, 2048, 1},
+	{W_RANDOM_SLOT, 2049, 65536, 1},
+	{W_LARGE_PAIR, 1 << 20, 1 << 20, 1},
+	{W_THREADTEST, 64, 64, 1},
+	{W_THREADTEST, 64, 64, 2},
+	{W_LARSON, 64, 400, 1},
+	{W_LARSON, 64, 400, 2},
+	{W_SHBENCH, 1, 1000, 1},
+	{W_SHBENCH, 1, 1000, 2},
+	{W_PRODCON, 64, 64, 2},
+	{W_ARENA64, 64, 64, 1},
+	/* Workloads 1 and 3 of Rumble and others, Log-structured Memory, 2014. */
+	{W_FRAGBENCH, 100, 130, 1},
+	{W_FRAGBENCH, 100, 250, 1},
+	{W_STEADY, 8, 65536, 1},
+	{W_LINKED_PAIR, 64, 64, 1},
+	{W_LINKED_RING, 64, 64, 1},
+	{W_LINKED_RING, 64, 64, 2},
+	{W_LINKED_SHARED, 64, 64, 2},
+	{W_LINKED_PRODCON, 64, 64, 2},
+	{W_LARGE_LINKED_PAIR, 1 << 20, 1 << 20, 1},
+	{W_TX_WRITE8, 8, 8, 1},
+	{W_TX_SNAPSHOT8, 8, 8, 1},
+	{W_TX_SNAPSHOT8X8, 8, 8, 1},
+	{W_TX_ALLOC_LINK, 64, 64, 1},
+	{W_TX_BATCH64, 64, 64, 1},
+	{W_SPACE64, 64, 64, 1},
+	{W_OPEN_CLEAN, 64, 64, 1},
+	{W_OPEN_CRASH, 64, 64, 1},
+};
+
+const unsigned row_count = ELEMENTS(rows);
+
+void row_size(const struct row *row, char *text, size_t room)
+{
+	if (row->min == row->max)
+		snprintf(text, room, "%u", row->min);
+	else
+		snprintf(text, room, "%u-%u", row->min, row->max);
+}
+
+/* The malloc of the program's own environment, and others by their Debian names. */
+extern loop_fn *const malloc_loops[WORKLOADS];
+
+static const struct system glibc = {.name = "glibc", .loops = malloc_loops};
+static const struct system mimalloc = {
+	.name = "mimalloc", .preload = "libmimalloc.so.2", .loops = malloc_loops};
+static const struct system jemalloc = {
+	.name = "jemalloc", .preload = "libjemalloc.so.2", .loops = malloc_loops};
+static const struct system tcmalloc = {
+	.name = "tcmalloc", .preload = "libtcmalloc_minimal.so.4", .loops = malloc_loops};
+static const struct system tbbmalloc = {
+	.name = "tbbmalloc", .preload = "libtbbmalloc_proxy.so.2", .loops = malloc_loops};
+
+#if !HAVE_LIBPMEMOBJ
+static loop_fn *const no_loops[WORKLOADS];
+const struct system system_pmemobj = {.name = "libpmemobj", .loops = no_loops};
+#endif
+
+const struct system *const systems[SYSTEMS] = {
+	[S_PHEAP] = &system_pheap,
+	[S_PROCESS] = &system_process,
+	[S_VOLATILE] = &system_volatile,
+	[S_PMEMOBJ] = &system_pmemobj,
+	[S_GLIBC] = &glibc,
+	[S_MIMALLOC] = &mimalloc,
+	[S_JEMALLOC] = &jemalloc,
+	[S_TCMALLOC] = &tcmalloc,
+	[S_TBBMALLOC] = &tbbmalloc,
+};

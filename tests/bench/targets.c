@@ -1,0 +1,184 @@
+/*
+ * targets.c - what the project wants to reach, as ratios within one run.
+ */
+#include <math.h>
+
+#include "results.h"
+
+static const struct results *all;
+
+static const struct block *find(enum workload_id workload, unsigned threads)
+{
+	for (unsigned i = 0; i < row_count; i++)
+		if (rows[i].workload == workload && rows[i].threads == threads)
+			return &all->blocks[i];
+	return NULL;
+}
+
+/* The fastest of the mallocs that count; NAN where one of them is missing. */
+static double best_malloc(const struct block *block)
+{
+	static const unsigned peers[] = {S_MIMALLOC, S_JEMALLOC, S_TCMALLOC};
+	double best = INFINITY;
+
+	for (unsigned i = 0; i < ELEMENTS(peers); i++) {
+		double ns = cell_ns(block, peers[i]);
+
+		if (!(ns > 0))
+			return NAN;
+		best = fmin(best, ns);
+	}
+	return best;
+}
+
+static double ratio(double a, double b)
+{
+	return a > 0 && b > 0 ? a / b : NAN;
+}
+
+/* want: '<' at most the limit, '>' at least. */
+static void verdict(const char *what, unsigned threads, const char *against, char want,
+		    double limit, double measured)
+{
+	bool met = want == '<' ? measured <= limit : measured >= limit;
+
+	printf("# target\t%s\t%u\t%s\t%s %g\t", what, threads, against, want == '<' ? "<=" : ">=",
+	       limit);
+	if (isnan(measured))
+		printf("n/a\tnot measured\n");
+	else
+		printf("%.3f\t%s\n", measured, met ? "met" : "MISSED");
+}
+
+/* The worst row of a workload, against the best malloc. */
+static void against_malloc(enum workload_id workload, double limit)
+{
+	double worst = NAN;
+
+	for (unsigned i = 0; i < row_count; i++) {
+		const struct block *block = &all->blocks[i];
+		double r;
+
+		if (rows[i].workload != workload)
+			continue;
+		r = ratio(cell_ns(block, S_PHEAP), best_malloc(block));
+		worst = isnan(worst) || r > worst ? r : worst;
+	}
+	verdict(workloads[workload].name, 1, "pheap / best malloc, worst size", '<', limit, worst);
+}
+
+static void against_pmemobj(enum workload_id workload, unsigned threads, double limit)
+{
+	const struct block *block = find(workload, threads);
+
+	verdict(workloads[workload].name, threads, "libpmemobj / pheap", '>', limit,
+		ratio(cell_ns(block, S_PMEMOBJ), cell_ns(block, S_PHEAP)));
+}
+
+static void against_floor(enum workload_id workload, double limit)
+{
+	const struct block *block = find(workload, 1);
+
+	verdict(workloads[workload].name, 1, "pheap / floor", '<', limit,
+		ratio(cell_ns(block, S_PHEAP), median(block->floor_ns, block->floors)));
+}
+
+/* One fence an operation, and two for a checkpoint after a hundred and more. */
+static void one_fence(enum workload_id workload, unsigned threads)
+{
+	double fences = cell_fences(&find(workload, threads)->cells[S_PHEAP]);
+
+	verdict(workloads[workload].name, threads, "fences of pheap, checkpoints included", '<', 1.05,
+		fences < 0 ? NAN : fences);
+}
+
+static void volatile_against_malloc(enum workload_id workload)
+{
+	const struct block *block = find(workload, 2);
+
+	verdict(workloads[workload].name, 2, "pheap-volatile / best malloc", '<', 1.2,
+		ratio(cell_ns(block, S_VOLATILE), best_malloc(block)));
+}
+
+static void against_processes(enum workload_id workload, enum system_id system)
+{
+	const struct block *block = find(workload, 2);
+	const struct cell *cell = &block->cells[system];
+	char what[64];
+
+	snprintf(what, sizeof(what), "throughput of %s / two processes", systems[system]->name);
+	verdict(workloads[workload].name, 2, what, '>', 0.95,
+		ratio(median(cell->pair_ns, cell->pairs), cell_ns(block, system)));
+}
+
+static void fragmentation(void)
+{
+	const struct block *block = find(W_STEADY, 1);
+	double requested = cell_extra(block, S_PHEAP, 0), blocks = cell_extra(block, S_PHEAP, 1);
+	double spans = cell_extra(block, S_PHEAP, 2);
+
+	verdict("steady", 1, "internal fragmentation, %", '<', 7, 100 - 100 * ratio(requested, blocks));
+	verdict("steady", 1, "external fragmentation, %", '<', 3, 100 - 100 * ratio(blocks, spans));
+	for (unsigned i = 0; i < row_count; i++)
+		if (rows[i].workload == W_FRAGBENCH)
+			verdict(rows[i].max > 130 ? "fragbench 100-250" : "fragbench 100-130", 1,
+				"resident growth / jemalloc's", '<', 1,
+				ratio(cell_extra(&all->blocks[i], S_PHEAP, 2),
+				      cell_extra(&all->blocks[i], S_JEMALLOC, 2)));
+}
+
+static void opening(enum workload_id workload)
+{
+	const struct block *block = find(workload, 1);
+	bool measured = block->cells[S_PHEAP].n;
+
+	verdict(workloads[workload].name, 1, "ms", '<', 0.5,
+		measured ? cell_ns(block, S_PHEAP) / 1e6 : NAN);
+	verdict(workloads[workload].name, 1, "MiB of anonymous memory", '<', 1,
+		measured ? cell_extra(block, S_PHEAP, 0) / (1 << 20) : NAN);
+}
+
+static void single_values(void)
+{
+	double large = cell_ns(find(W_LARGE_PAIR, 1), S_PHEAP);
+	double space = cell_ns(find(W_SPACE64, 1), S_PHEAP);
+
+	verdict("large_pair", 1, "ns", '<', 60, large > 0 ? large : NAN);
+	verdict("space64", 1, "bytes per object", '<', 65, space > 0 ? space : NAN);
+}
+
+void print_targets(const struct results *results)
+{
+	all = results;
+	printf("# target\tworkload\tthreads\twhat\twanted\tmeasured\tverdict\n");
+	against_malloc(W_RESERVE_PAIR, 1.2);
+	against_malloc(W_RESERVE_BATCH, 1.2);
+	against_malloc(W_RANDOM_SLOT, 1.3);
+	single_values();
+	against_pmemobj(W_LINKED_RING, 1, 5);
+	against_floor(W_LINKED_RING, 1.3);
+	against_pmemobj(W_TX_WRITE8, 1, 4.5);
+	against_floor(W_TX_WRITE8, 1.4);
+	against_pmemobj(W_TX_SNAPSHOT8, 1, 1.6);
+	against_pmemobj(W_TX_SNAPSHOT8X8, 1, 4);
+	against_pmemobj(W_TX_ALLOC_LINK, 1, 4.5);
+	against_floor(W_TX_ALLOC_LINK, 1.4);
+	against_pmemobj(W_TX_BATCH64, 1, 10);
+	against_pmemobj(W_LARGE_LINKED_PAIR, 1, 3);
+	against_pmemobj(W_LINKED_SHARED, 2, 4);
+	one_fence(W_LINKED_SHARED, 2);
+	against_pmemobj(W_LINKED_PRODCON, 2, 4);
+	one_fence(W_LINKED_PRODCON, 2);
+	volatile_against_malloc(W_PRODCON);
+	volatile_against_malloc(W_LARSON);
+	against_processes(W_THREADTEST, S_PHEAP);
+	against_processes(W_THREADTEST, S_VOLATILE);
+	against_processes(W_LARSON, S_PHEAP);
+	against_processes(W_LARSON, S_VOLATILE);
+	against_processes(W_SHBENCH, S_PHEAP);
+	against_processes(W_SHBENCH, S_VOLATILE);
+	against_processes(W_LINKED_RING, S_PHEAP);
+	fragmentation();
+	opening(W_OPEN_CLEAN);
+	opening(W_OPEN_CRASH);
+}

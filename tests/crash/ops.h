@@ -1,0 +1,108 @@
+/*
+ * ops.h - operations: each makes one call of the public interface, or a few that
+ * belong together, and the change in the shadow model that goes with it.
+ *
+ * Slots are numbers: 0 to 63 lie in the table, ROOT(i) is that of named root i.
+ * All content is made from the run's random state. An operation on a run that has
+ * failed does nothing. Those that return bool say whether the operation happened:
+ * false after ENOSPC on a tolerant run.
+ */
+#ifndef CRASH_OPS_H
+#define CRASH_OPS_H
+
+#include "run.h"
+
+/* Slots from here on are for lists, the ones before for single objects. */
+#define FIRST_LIST 56u
+
+#define ROOT(i) (MODEL_TABLE_SLOTS + (i))
+
+/* The pool: made with its table, opened, closed. */
+void op_create(struct run *run);
+void op_table(struct run *run);
+bool op_open(struct run *run);
+void op_close(struct run *run);
+
+/* Reserved memory. op_reserve gives the index in run->held, or -1. */
+int op_reserve(struct run *run, size_t size);
+void op_unreserve(struct run *run, int held);
+void op_unreserve_all(struct run *run);
+int op_zalloc(struct run *run, size_t size);
+void op_realloc(struct run *run, int held, size_t size);
+
+/* Single operations on a slot. */
+bool op_publish(struct run *run, unsigned slot, size_t size, unsigned flags);
+bool op_alloc_into(struct run *run, unsigned slot, size_t size, bool zero);
+/* An object of nothing but one byte, for memory whose old content may be misread. */
+bool op_publish_byte(struct run *run, unsigned slot, size_t size, int byte);
+void op_retire(struct run *run, unsigned slot);
+/* The same where the library may refuse, because a transaction is using the object. */
+void op_retire_busy(struct run *run, unsigned slot);
+bool op_replace(struct run *run, unsigned slot, size_t size, unsigned flags);
+bool op_resize(struct run *run, unsigned slot, size_t size);
+void op_write(struct run *run, unsigned slot, size_t at, size_t length);
+void op_set(struct run *run, unsigned word);
+
+/* Plain stores made durable by pheap_persist, or pheap_memcpy and pheap_drain:
+ * not atomic. */
+void op_persist(struct run *run, unsigned slot, size_t at, size_t length);
+void op_memcpy(struct run *run, unsigned slot, size_t at, size_t length);
+void op_persist_word(struct run *run, unsigned word);
+
+/* Lists: an object behind the link of the first object in the slot. */
+bool op_push(struct run *run, unsigned slot, size_t size);
+void op_pop(struct run *run, unsigned slot);
+bool op_link(struct run *run, unsigned slot, size_t size);
+void op_unlink(struct run *run, unsigned slot);
+
+/* Named roots. */
+void op_root(struct run *run, unsigned index);
+void op_drop(struct run *run, unsigned index);
+
+/* Calls that must fail and change nothing. */
+void op_misuse(struct run *run, unsigned slot);
+
+/* ---- transactions ------------------------------------------------------------- */
+
+struct txn {
+	pheap_tx_t *tx;
+	struct model_edit *edit; /* takes effect at commit */
+	size_t n, room;
+};
+
+void tx_begin(struct run *run, struct txn *t);
+bool tx_commit(struct run *run, struct txn *t);
+void tx_abort(struct run *run, struct txn *t);
+
+/* Where one of these fails, the transaction is good for tx_abort() only: some make
+ * two calls, and the first may have succeeded. */
+bool tx_alloc(struct run *run, struct txn *t, unsigned slot, size_t size);
+void tx_adopt(struct run *run, struct txn *t, unsigned slot, int held);
+bool tx_retire(struct run *run, struct txn *t, unsigned slot);
+bool tx_free(struct run *run, struct txn *t, unsigned slot); /* and set the slot */
+bool tx_set(struct run *run, struct txn *t, unsigned word);
+bool tx_write(struct run *run, struct txn *t, unsigned slot, size_t at, size_t length);
+/* n writes of 8 bytes each, `step` apart; those before one that fails stay. */
+void tx_scatter(struct run *run, struct txn *t, unsigned slot, size_t step, size_t n);
+
+bool tx_snapshot(struct run *run, struct txn *t, unsigned slot, size_t at, size_t length);
+void tx_store(struct run *run, struct txn *t, unsigned slot, size_t at, size_t length);
+/* Both for n ranges of one object, with one call. */
+bool tx_snapshotv(struct run *run, struct txn *t, unsigned slot, size_t step, size_t n);
+bool tx_snapshot_word(struct run *run, struct txn *t, unsigned word);
+void tx_store_word(struct run *run, struct txn *t, unsigned word);
+/* A slot changed with a plain store: an object of the transaction's linked into it, or
+ * the one in it unlinked and freed. */
+bool tx_link(struct run *run, struct txn *t, unsigned slot, size_t size);
+bool tx_unlink(struct run *run, struct txn *t, unsigned slot);
+
+/* ---- chance ---------------------------------------------------------------------- */
+
+/* n below the limit, from the run's random state. */
+uint64_t dice(struct run *run, uint64_t n);
+size_t random_size(struct run *run);
+
+/* Any operation that makes sense now. */
+void op_random(struct run *run);
+
+#endif

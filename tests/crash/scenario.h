@@ -1,0 +1,34 @@
+/*
+ * scenario.h - the scenarios: short deterministic programs of operations, each
+ * aimed at one part of the protocol.
+ */
+#ifndef CRASH_SCENARIO_H
+#define CRASH_SCENARIO_H
+
+#include "ops.h"
+
+struct scenario {
+	const char *name;
+	void (*fn)(struct run *run);
+	/* How densely to look: crash points explored are 1 in `every` (0 means 1);
+	 * a nested run follows 1 in `nested` images (0: none). In the long form both
+	 * are denser. */
+	unsigned every, nested;
+	unsigned weight; /* of its share of images, in eighths; 0 means 8 */
+};
+
+/* Tables end with a NULL name. */
+extern const struct scenario scenarios_basic[];
+extern const struct scenario scenarios_tx[];
+extern const struct scenario scenarios_space[];
+extern const struct scenario scenarios_pool[];
+extern const struct scenario scenarios_threads[];
+
+/* How much longer a scenario that can be scaled is to be; 1 in the short form. */
+extern unsigned scenario_scale;
+
+/* Create the pool and its table; with a few objects in slots 0 to 3. */
+void setup(struct run *run);
+void setup_objects(struct run *run);
+
+#endif

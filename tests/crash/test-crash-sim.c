@@ -1,0 +1,145 @@
+/*
+ * test-crash-sim.c - the crash simulator over the library: every scenario, crash
+ * images at its crash points, the oracle on each.
+ *
+ *	test-crash-sim [options] [scenario ...]
+ *	  --seed N        another choice of images and of random operations
+ *	  --long          many more of them, and longer scenarios
+ *	  --scale X       times X
+ *	  --jobs N        scenarios at a time (2)
+ *	  --replay P.I[/P.I]  one image of one scenario, in this process
+ *	  --trace         print the stores, flushes and fences of one scenario
+ *	  --list          the scenarios
+ *
+ * PHEAP_SEED and PHEAP_CRASH_SCALE do what --seed and --scale do.
+ */
+#include <getopt.h>
+#include <string.h>
+
+#include "engine.h"
+
+#define DEFAULT_SEED 1
+#define SCENARIOS_MAX 128
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: test-crash-sim [--seed N] [--long] [--scale X] [--jobs N] [--list] "
+			"[--replay P.I[/P.I]] [scenario ...]\n");
+	return 2;
+}
+
+static bool parse_replay(const char *text, struct replay *r)
+{
+	unsigned long long p[2], i[2];
+	int n = sscanf(text, "%llu.%llu/%llu.%llu", &p[0], &i[0], &p[1], &i[1]);
+
+	r->depth = n == 2 ? 1 : n == 4 ? 2 : 0;
+	for (unsigned d = 0; d < r->depth; d++) {
+		r->point[d] = p[d];
+		r->image[d] = i[d];
+	}
+	return r->depth > 0;
+}
+
+static void from_environment(struct engine *engine)
+{
+	const char *seed = getenv("PHEAP_SEED"), *scale = getenv("PHEAP_CRASH_SCALE");
+
+	if (seed)
+		engine->seed = strtoull(seed, NULL, 0);
+	if (scale)
+		engine->scale = strtod(scale, NULL);
+}
+
+static void list_scenarios(void)
+{
+	for (unsigned i = 0; engine_scenario(i); i++)
+		puts(engine_scenario(i)->name);
+}
+
+static int parse(int argc, char **argv, struct engine *engine)
+{
+	static const struct option options[] = {
+		{"seed", required_argument, NULL, 's'},	  {"long", no_argument, NULL, 'l'},
+		{"scale", required_argument, NULL, 'x'},  {"jobs", required_argument, NULL, 'j'},
+		{"replay", required_argument, NULL, 'r'}, {"list", no_argument, NULL, 'L'},
+		{"trace", no_argument, NULL, 't'},	  {NULL, 0, NULL, 0}};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
+		switch (c) {
+		case 's':
+			engine->seed = strtoull(optarg, NULL, 0);
+			break;
+		case 'l':
+			engine->long_form = true;
+			break;
+		case 'x':
+			engine->scale = strtod(optarg, NULL);
+			break;
+		case 'j':
+			engine->jobs = (unsigned)strtoul(optarg, NULL, 0);
+			break;
+		case 'r':
+			if (!parse_replay(optarg, &engine->replay))
+				return usage();
+			break;
+		case 't':
+			engine->trace = engine->dry = true;
+			engine->jobs = 1;
+			break;
+		case 'L':
+			list_scenarios();
+			return -1;
+		default:
+			return usage();
+		}
+	return 0;
+}
+
+static unsigned choose(int argc, char **argv, const struct scenario **list)
+{
+	unsigned n = 0;
+
+	for (int i = optind; i < argc; i++, n++)
+		if (n == SCENARIOS_MAX || !(list[n] = engine_find(argv[i]))) {
+			fprintf(stderr, "no scenario \"%s\"\n", argv[i]);
+			return 0;
+		}
+	if (!n)
+		while (n < SCENARIOS_MAX && (list[n] = engine_scenario(n)))
+			n++;
+	return n;
+}
+
+int main(int argc, char **argv)
+{
+	struct engine engine = {.seed = DEFAULT_SEED, .scale = 1, .jobs = 2, .patience = 60};
+	const struct scenario *list[SCENARIOS_MAX];
+	struct report *report, sum = {0};
+	unsigned n, failed;
+	int code;
+
+	from_environment(&engine);
+	code = parse(argc, argv, &engine);
+	if (code)
+		return code < 0 ? 0 : code;
+	n = choose(argc, argv, list);
+	if (!n || (engine.replay.depth && n != 1) || !engine.jobs || engine.scale <= 0)
+		return usage();
+	report = engine_reports(n);
+	printf("seed %llu, scale %g%s\n", (unsigned long long)engine.seed, engine.scale,
+	       engine.long_form ? ", long form" : "");
+	if (engine.replay.depth) {
+		engine_run(&engine, list[0], report);
+		printf("%llu images, %llu failures\n", (unsigned long long)report->images,
+		       (unsigned long long)report->failures);
+		return report->failures ? 1 : 0;
+	}
+	report_header(stdout);
+	failed = engine_run_all(&engine, list, n, report);
+	for (unsigned i = 0; i < n; i++)
+		report_add(&sum, &report[i]);
+	report_line(stdout, "total", &sum);
+	return failed ? 1 : 0;
+}
