@@ -8,6 +8,8 @@
 #include "file.h"
 
 #include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/mman.h>
@@ -34,7 +36,8 @@ static int open_locked(struct ph_file *file, const char *path, int flags, unsign
 {
 	int err;
 
-	file->fd = open(path, flags | O_CLOEXEC, mode);
+	/* Not blocking: opening a FIFO must not wait for a writer. */
+	file->fd = open(path, flags | O_CLOEXEC | O_NONBLOCK, mode);
 	if (file->fd < 0)
 		return ph_error(errno, "%s: %s", path, strerror(errno));
 	if ((err = lock_file(file, path, shared))) {
@@ -44,29 +47,42 @@ static int open_locked(struct ph_file *file, const char *path, int flags, unsign
 	return err;
 }
 
-/* May create take this file over? Only what holds nothing. */
+/* Is there a byte other than zero in the file? Holes are not looked at. */
+static int find_content(const struct ph_file *file, const char *path)
+{
+	uint64_t words[8192];
+	off_t at = 0, end;
+	ssize_t n;
+
+	while ((at = lseek(file->fd, at, SEEK_DATA)) >= 0) {
+		end = lseek(file->fd, at, SEEK_HOLE);
+		for (; at < end; at += n) {
+			memset(words, 0, sizeof(words));
+			n = pread(file->fd, words, sizeof(words), at);
+			if (n <= 0)
+				return ph_error(n ? errno : EBUSY, "%s: cannot read the file", path);
+			for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+				if (words[i])
+					return ph_error(EEXIST, "%s: the file exists and is not empty: "
+								"remove it first, or open it", path);
+		}
+	}
+	return 0;
+}
+
+/* May create take this file over? Only what holds nothing, or an unfinished pool. */
 static int check_unused(const struct ph_file *file, const char *path)
 {
-	struct {
-		uint64_t words[2 * PM_PAGE / 8];
-	} head = {{0}};
+	uint64_t magic = 0;
 	struct stat st;
-	uint64_t any = 0;
 
 	if (fstat(file->fd, &st))
 		return ph_error(errno, "%s: %s", path, strerror(errno));
 	if (!S_ISREG(st.st_mode))
 		return ph_error(EINVAL, "%s: not a regular file", path);
-	if (pread(file->fd, &head, sizeof(head), 0) < 0)
+	if (pread(file->fd, &magic, sizeof(magic), 0) < 0)
 		return ph_error(errno, "%s: %s", path, strerror(errno));
-	if (head.words[0] == PM_MAGIC_CREATING)
-		return 0;
-	for (size_t i = 0; i < sizeof(head.words) / 8; i++)
-		any |= head.words[i];
-	if (any)
-		return ph_error(EEXIST, "%s: the file exists and is not empty: remove it first, or open it",
-				path);
-	return 0;
+	return magic == PM_MAGIC_CREATING ? 0 : find_content(file, path);
 }
 
 int ph_file_create(struct ph_file *file, const char *path, uint64_t size, unsigned mode)
@@ -111,19 +127,44 @@ int ph_file_open(struct ph_file *file, const char *path, bool readonly)
 	return err;
 }
 
+/* Objects are aligned by their offsets: up to 64 KiB, and huge pages beyond. */
+#define MAP_ALIGNMENT ((size_t)2 << 20)
+
+static void *map_aligned(size_t length, int flags, int fd)
+{
+	size_t slack = MAP_ALIGNMENT;
+	char *area = mmap(NULL, length + slack, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			  -1, 0);
+	char *base;
+
+	if (area == MAP_FAILED)
+		return NULL;
+	base = (char *)(((uintptr_t)area + slack - 1) / slack * slack);
+	if (mmap(base, length, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd, 0) == MAP_FAILED) {
+		munmap(area, length + slack);
+		return NULL;
+	}
+	if (base > area)
+		munmap(area, (size_t)(base - area));
+	if (base + length < area + length + slack)
+		munmap(base + length, (size_t)(area + slack - base));
+	return base;
+}
+
 int ph_file_map(struct ph_file *file, const char *path)
 {
 	size_t length = file->size;
 	int is_pmem = 0;
 
 	if (file->readonly) {
-		file->base = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE,
-				  file->fd, 0);
-		if (file->base == MAP_FAILED)
-			file->base = NULL;
+		file->base = map_aligned(length, MAP_PRIVATE | MAP_NORESERVE, file->fd);
 	} else {
-		/* libpmem: with MAP_SYNC where that can be had, aligned for huge pages. */
-		file->base = pmem_map_file(path, 0, 0, 0, &length, &is_pmem);
+		char self[32];
+
+		/* The file that is locked, whatever its name refers to by now. libpmem maps
+		 * with MAP_SYNC where that can be had, aligned for huge pages. */
+		snprintf(self, sizeof(self), "/proc/self/fd/%d", file->fd);
+		file->base = pmem_map_file(self, 0, 0, 0, &length, &is_pmem);
 		file->pmem_map = file->base != NULL;
 	}
 	if (!file->base)
@@ -139,11 +180,9 @@ int ph_file_anonymous(struct ph_file *file, uint64_t size)
 {
 	file->fd = -1;
 	file->size = size;
-	file->base = mmap(NULL, size, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (file->base != MAP_FAILED)
+	file->base = map_aligned(size, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+	if (file->base)
 		return 0;
-	file->base = NULL;
 	return ph_error(ENOMEM, "no %llu bytes of address space", (unsigned long long)size);
 }
 
@@ -194,6 +233,8 @@ int ph_file_write_back(struct ph_file *file, struct ph_persist *pm, struct ph_co
 		ph_flush(pm, count, file->base + at, (size_t)(end - at));
 		at = end;
 	}
+	if (errno != ENXIO) /* which says: no data from here on */
+		return -EIO;
 	return ph_fence(pm, count);
 }
 
@@ -212,6 +253,22 @@ void ph_file_close(struct ph_file *file)
 	}
 	file->base = NULL;
 	file->fd = -1;
+}
+
+int ph_file_sync(const struct ph_file *file, const char *path)
+{
+	char *copy = strdup(path);
+	int folder, err = 0;
+
+	if (!copy)
+		return ph_error(ENOMEM, "no memory for a path");
+	folder = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fsync(file->fd) || folder < 0 || (fsync(folder) && errno != EINVAL))
+		err = ph_error(EIO, "%s: cannot write the new file back: %s", path, strerror(errno));
+	if (folder >= 0)
+		close(folder);
+	free(copy);
+	return err;
 }
 
 void ph_file_discard(struct ph_file *file, const char *path)

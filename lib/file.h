@@ -32,6 +32,9 @@ int ph_file_write_back(struct ph_file *file, struct ph_persist *pm, struct ph_co
 /* Let go of mapping, lock and file. */
 void ph_file_close(struct ph_file *file);
 
+/* A new file and its name in the folder survive a power cut. */
+int ph_file_sync(const struct ph_file *file, const char *path);
+
 /* Close, and remove the file if ph_file_create() made it. */
 void ph_file_discard(struct ph_file *file, const char *path);
 

@@ -76,6 +76,18 @@ uint64_t ph_format_max_object(uint32_t granules)
 	return (UINT64_C(1) << (31 - (unsigned)__builtin_clz(granules))) * PM_GRANULE;
 }
 
+uint64_t ph_format_epoch(void)
+{
+	uint64_t number = 0;
+
+	while (!number) {
+		if (getrandom(&number, sizeof(number), 0) != sizeof(number))
+			number = 0;
+		number &= PH_SEALED_MAX;
+	}
+	return ph_seal(number, PM_STATE);
+}
+
 /* ---- format -------------------------------------------------------------------------- */
 
 struct formatter {
@@ -103,11 +115,13 @@ static void make_lanes(struct formatter *f, struct ph_tree *tree)
 {
 	uint64_t n = f->file->size / BYTES_PER_LANE;
 	struct pm_span span = {.kind = PM_KIND_LANE, .granules = 1, .size = PM_GRANULE};
+	uint64_t first;
 
 	n = n < 1 ? 1 : n > 16 ? 16 : n;
+	first = f->zone.granules - n; /* at the end: the largest object begins at 0 */
 	for (uint64_t i = 0; i < n; i++) {
-		uint64_t block = f->zone.data + i * PM_GRANULE;
-		char *desc = f->file->base + f->zone.desc + i * sizeof(span);
+		uint64_t block = f->zone.data + (first + i) * PM_GRANULE;
+		char *desc = f->file->base + f->zone.desc + (first + i) * sizeof(span);
 
 		ph_store(f->pm, desc, &span, sizeof(span));
 		ph_store64(f->pm, f->file->base + PM_LANE_TABLE + i * 8, block);
@@ -115,13 +129,13 @@ static void make_lanes(struct formatter *f, struct ph_tree *tree)
 		ph_store_zero(f->pm, f->file->base + block, PM_PAGE);
 		ph_flush(f->pm, f->count, f->file->base + block, PM_PAGE);
 	}
-	ph_tree_assign(tree, 0, (uint32_t)n, false);
+	ph_tree_assign(tree, (uint32_t)first, (uint32_t)n, false);
 }
 
 static int write_inside(struct formatter *f)
 {
 	struct ph_tree tree = {f->zone.levels, tree_get, tree_set, f};
-	struct pm_state state = {.epoch = ph_random64(), .status = PM_STATUS_CLEAN};
+	struct pm_state state = {.epoch = ph_format_epoch(), .status = PM_STATUS_CLEAN};
 	char *base = f->file->base;
 	uint8_t whole = (uint8_t)(f->zone.levels + 1);
 
@@ -135,18 +149,28 @@ static int write_inside(struct formatter *f)
 	return ph_fence(f->pm, f->count);
 }
 
-/* D3 for what exists from the beginning: all up to the descriptors, what belongs
- * to the lanes' granules, and the last granules, which end at the padding that is
- * taken for ever. The tree is small: 2 bytes a granule. */
+/* D3 for what exists from the beginning: all up to the descriptors, and the last
+ * granules, where the first lanes are. The tree is small: 2 bytes a granule. */
 static int back_blocks(const struct formatter *f)
 {
 	const struct pm_zone *zone = &f->zone;
 	int err = ph_file_back(f->file, 0, zone->desc);
 
 	if (!err)
-		err = ph_zone_back(f->file, zone, 0);
-	if (!err)
 		err = ph_zone_back(f->file, zone, zone->granules - 1);
+	if (!err) /* 16 lanes may begin in the chunk before */
+		err = ph_zone_back(f->file, zone, zone->granules > 16 ? zone->granules - 16 : 0);
+	return err;
+}
+
+int ph_format_back(const struct ph_file *file)
+{
+	const struct pm_zone *zone = (const struct pm_zone *)(const void *)(file->base + PM_ZONE_TABLE);
+	const uint64_t *lanes = (const uint64_t *)(const void *)(file->base + PM_LANE_TABLE);
+	int err = ph_file_back(file, 0, zone->desc);
+
+	for (uint32_t i = 0; i < PM_LANES_MAX && lanes[i] && !err; i++)
+		err = ph_file_back(file, lanes[i], PM_GRANULE);
 	return err;
 }
 
@@ -274,32 +298,52 @@ static int check_zone(const char *base, uint64_t size, const char *name)
 	    zone->data > size || size - zone->data < (uint64_t)zone->granules * PM_GRANULE)
 		return ph_error(EUCLEAN, "%s: the zone table (offset %u) is inconsistent", name,
 				PM_ZONE_TABLE);
+	if ((uint8_t)base[zone->tree + 1] > zone->levels + 1)
+		return ph_error(EUCLEAN, "%s: the root of the free-space tree (offset %#llx) is damaged",
+				name, (unsigned long long)zone->tree + 1);
 	return 0;
 }
 
-static int check_lanes(const char *base, const char *name)
+int ph_format_check_lanes(const char *base, const char *name, bool replayed)
 {
 	const struct pm_zone *zone = (const struct pm_zone *)(const void *)(base + PM_ZONE_TABLE);
 	const uint64_t *lanes = (const uint64_t *)(const void *)(base + PM_LANE_TABLE);
+	const struct pm_span *spans = (const struct pm_span *)(const void *)(base + zone->desc);
 	uint64_t end = zone->data + (uint64_t)zone->granules * PM_GRANULE;
 
-	for (uint32_t i = 0; i < PM_LANES_MAX; i++) {
-		if (!lanes[i] && i)
-			break;
-		if (lanes[i] < zone->data || lanes[i] >= end || (lanes[i] - zone->data) % PM_GRANULE)
+	for (uint32_t i = 0; i < PM_LANES_MAX && (lanes[i] || !i); i++) {
+		bool good = lanes[i] >= zone->data && lanes[i] < end &&
+			    !((lanes[i] - zone->data) % PM_GRANULE) &&
+			    (!replayed ||
+			     spans[(lanes[i] - zone->data) / PM_GRANULE].kind == PM_KIND_LANE);
+
+		for (uint32_t j = 0; j < i && good; j++)
+			good = lanes[j] != lanes[i];
+		if (!good)
 			return ph_error(EUCLEAN, "%s: entry %u of the lane table (offset %u) is damaged",
 					name, i, PM_LANE_TABLE);
 	}
 	return 0;
 }
 
+/* T1 to T3, of the words that decide what recovery does. */
 static int check_state(const char *base, const char *name)
 {
 	const struct pm_state *state = (const struct pm_state *)(const void *)(base + PM_STATE);
+	uint64_t number;
 
 	if (state->status < PM_STATUS_CLEAN || state->status > PM_STATUS_PROCESS)
 		return ph_error(EUCLEAN, "%s: unknown status %llu in the state line (offset %u)", name,
 				(unsigned long long)state->status, PM_STATE);
+	if (!ph_unseal(state->epoch, PM_STATE, &number) || !number)
+		return ph_error(EUCLEAN, "%s: the epoch in the state line (offset %u) is damaged", name,
+				PM_STATE);
+	if (!ph_unseal(state->settled, PM_STATE + offsetof(struct pm_state, settled), &number))
+		return ph_error(EUCLEAN, "%s: the settled stamp in the state line (offset %u) is damaged",
+				name, PM_STATE);
+	if (state->reserved[0] || state->reserved[1] || state->reserved[2])
+		return ph_error(EUCLEAN, "%s: reserved words of the state line (offset %u) are not zero",
+				name, PM_STATE);
 	return 0;
 }
 
@@ -314,18 +358,22 @@ int ph_format_validate(const char *base, uint64_t size, const char *name, struct
 		err = check_state(base, name);
 	if (!err)
 		err = check_zone(base, size, name);
-	return err ? err : check_lanes(base, name);
+	return err ? err : ph_format_check_lanes(base, name, false);
 }
 
-int ph_format_mend(struct ph_persist *pm, struct ph_count *count, char *base)
+int ph_format_mend(struct ph_persist *pm, struct ph_count *count, char *base,
+		   const struct pm_super *super)
 {
-	const struct pm_super *a = super_at(base, PM_SUPER_A), *b = super_at(base, PM_SUPER_B);
+	static const uint64_t places[] = {PM_SUPER_A, PM_SUPER_B};
+	int err = 0;
 
-	if (!super_valid(base, PM_SUPER_A))
-		return write_super(pm, count, base, PM_SUPER_A, b);
-	if (!super_valid(base, PM_SUPER_B) || b->sequence != a->sequence)
-		return write_super(pm, count, base, PM_SUPER_B, a);
-	return 0;
+	for (unsigned i = 0; i < 2 && !err; i++) {
+		if (super_valid(base, places[i]) && super_at(base, places[i])->sequence == super->sequence)
+			err = ph_persist_range(pm, count, base + places[i], sizeof(*super));
+		else
+			err = write_super(pm, count, base, places[i], super);
+	}
+	return err;
 }
 
 /* ---- verify in a private mapping ------------------------------------------------------------ */
@@ -360,15 +408,14 @@ static int verify_mapping(struct ph_file *copy, const char *path, struct pheap_c
 		err = ph_recover(&pm, &count, copy->base, copy->size, &done);
 	if (err == -EUCLEAN || err == -EPROTONOSUPPORT) {
 		report_refusal(result, fn, arg);
-		/* What can be said of the rest is said, where there is a pool at all. */
-		if (err == -EPROTONOSUPPORT ||
-		    (!super_valid(copy->base, PM_SUPER_A) && !super_valid(copy->base, PM_SUPER_B)))
+		if (err == -EPROTONOSUPPORT)
 			return err;
+		/* What can be said of the rest is said. */
 	} else if (err) {
 		return err;
 	}
 	count_recovered(result, &done);
-	return ph_check_media(copy->base, copy->size, result, fn, arg) ? -EUCLEAN : err;
+	return ph_check_media(copy->base, copy->size, copy->fd, result, fn, arg) ? -EUCLEAN : err;
 }
 
 PHEAP_API int pheap_check_file(const char *path, struct pheap_check_result *result,
@@ -410,7 +457,8 @@ int ph_format_verify(const struct ph_file *file, const char *path)
 	struct pheap_check_result result = {.struct_size = sizeof(result)};
 	struct ph_file copy = {.fd = file->fd, .size = file->size, .readonly = true};
 	char text[256] = "";
-	int err = ph_file_map(&copy, path);
+	int err = file->fd < 0 ? ph_error(EINVAL, "%s: only a file can be checked first", path)
+			       : ph_file_map(&copy, path);
 
 	if (!err)
 		err = verify_mapping(&copy, path, &result, first_problem, text);

@@ -32,8 +32,22 @@ int ph_format(struct ph_persist *pm, struct ph_count *count, struct ph_file *fil
 int ph_format_validate(const char *base, uint64_t size, const char *name, struct pm_super *super,
 		       bool readonly);
 
-/* Write a damaged superblock twin anew from the good one. */
-int ph_format_mend(struct ph_persist *pm, struct ph_count *count, char *base);
+/*
+ * Has every entry of the lane table a granule of its own? replayed: and is that a lane
+ * block? Before replay the entry of a new lane may be there, and its descriptor in a
+ * record still.
+ */
+int ph_format_check_lanes(const char *base, const char *name, bool replayed);
+
+/* Allocate the blocks of what open reads and writes itself: a copy may be sparse. */
+int ph_format_back(const struct ph_file *file);
+
+/*
+ * Make both superblocks durable (a create that was killed may have left them
+ * visible only), a damaged or older twin written anew from the one that counts.
+ */
+int ph_format_mend(struct ph_persist *pm, struct ph_count *count, char *base,
+		   const struct pm_super *super);
 
 /* Recover the pool in a private mapping and check all of it: 0 or -EUCLEAN. */
 int ph_format_verify(const struct ph_file *file, const char *path);
@@ -41,6 +55,7 @@ int ph_format_verify(const struct ph_file *file, const char *path);
 /* Bytes of the largest object in an empty zone of so many granules. */
 uint64_t ph_format_max_object(uint32_t granules);
 
-uint64_t ph_random64(void);
+/* A new epoch: random and sealed. */
+uint64_t ph_format_epoch(void);
 
 #endif

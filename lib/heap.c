@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "alloc/span.h"
+#include "sum.h"
 #include "tx/lane.h"
 #include "tx/tx.h"
 
@@ -67,6 +68,7 @@ static int attach_lanes(struct pheap *heap)
 
 		if (!lane)
 			return ph_error(ENOMEM, "no memory for a lane");
+		ph_lane_read(heap, lane);
 		heap->lanes[heap->nlanes++] = lane;
 	}
 	/* A lane per 4 MiB at most, so that rings never are what fills a pool. */
@@ -86,7 +88,7 @@ int ph_heap_attach(struct pheap *heap)
 		return ph_error(ENOMEM, "no memory for stripes");
 	heap->stripes = stripes;
 	heap->epoch = heap->state->epoch;
-	heap->settled = heap->state->settled;
+	ph_unseal(heap->state->settled, PM_STATE + offsetof(struct pm_state, settled), &heap->settled);
 	err = ph_zone_attach(heap, (const struct pm_zone *)(const void *)ph_at(heap, PM_ZONE_TABLE));
 	return err ? err : attach_lanes(heap);
 }

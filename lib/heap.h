@@ -59,7 +59,7 @@ struct ph_slab {
 	uint64_t start;	    /* offset of its first byte */
 	uint64_t bits;	    /* offset of its bitmap */
 	uint64_t size;	    /* bytes of an object */
-	uint64_t reciprocal; /* 2^32 / size, rounded up; 0 for large objects */
+	uint64_t reciprocal; /* 2^40 / size, rounded up; 0 for large objects */
 	uint64_t touched;   /* checkpoints begun when a record last wrote into it; atomic */
 	uint32_t granules;
 	uint32_t objects;
@@ -114,7 +114,7 @@ struct ph_zone {
  */
 struct ph_stripe {
 	uint64_t word;
-	uint32_t tag;	/* which line and lane that was: see stripe_tag() */
+	uint32_t tag;	/* which line and lane that was: see ph_stripe_tag(); atomic */
 	uint32_t snaps; /* lines of open snapshots in it; atomic */
 };
 #define PH_STRIPE_BITS 15
@@ -234,7 +234,7 @@ struct pheap {
 	pthread_mutex_t root_lock;
 
 	struct ph_tcache *caches; /* registry lock */
-	struct ph_count count;	  /* of threads that have ended, of open and recovery */
+	struct ph_count count;	  /* of threads that have ended or have no cache, of open */
 	struct pheap *next;	  /* registry */
 };
 

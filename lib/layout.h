@@ -41,7 +41,7 @@
 /* "PHEAP", then bytes that a text-mode transfer would mangle. */
 #define PM_MAGIC UINT64_C(0x0a0d1a5041454850)
 /* In the place of the magic number until create has finished. */
-#define PM_MAGIC_CREATING UINT64_C(0x0a0d1a5754454850)
+#define PM_MAGIC_CREATING UINT64_C(0x0a0d1a5741454850)
 #define PM_FORMAT 1u
 
 /* Features this version knows. An unknown incompat bit forbids opening, an
@@ -80,8 +80,8 @@ _Static_assert(offsetof(struct pm_super, layout) == 96, "superblock");
  * order boot_id, status, epoch, so that a crash leaves a prefix of these.
  */
 struct pm_state {
-	uint64_t epoch;	  /* random; key of every record and undo entry */
-	uint64_t settled; /* records with a stamp up to this are dead */
+	uint64_t epoch;	  /* sealed (sum.h), random; the word is the key of all logs */
+	uint64_t settled; /* sealed; records with a stamp up to this are dead */
 	uint64_t status;  /* enum pm_status */
 	uint8_t boot_id[16];
 	uint64_t reserved[3];
@@ -182,7 +182,7 @@ _Static_assert(PM_GRANULE / PM_OBJECT_MIN == 8 * PM_BITMAP_BYTES, "bitmap");
 _Static_assert(PM_LANE_UNDO + PM_UNDO_LOGS * PM_UNDO_AREA == PM_GRANULE, "lane block");
 
 struct pm_undo_head {
-	uint64_t ended; /* generations up to this one have ended */
+	uint64_t ended; /* sealed (sum.h); generations up to this one have ended */
 	uint64_t reserved[7];
 };
 _Static_assert(sizeof(struct pm_undo_head) == PM_LINE, "undo head");
@@ -228,7 +228,8 @@ enum pm_entry {
  * bytes; NEXT says where the log goes on, and is the last of its area.
  */
 struct pm_undo {
-	uint64_t sum;	 /* of the words behind it, data included; key: epoch, place: offset */
+	uint64_t sum;	 /* of the words behind it, data included; key: epoch ^ offset of the
+			  * log's head, place: offset of the entry */
 	uint64_t gen;
 	uint64_t seq;	 /* number within the generation, from 0, in the low half; in the
 			  * high half that of the first entry under the same fence */
@@ -241,6 +242,9 @@ enum pm_undo_type {
 	PM_UNDO_DATA = 1,
 	PM_UNDO_NEXT = 2,
 };
+
+/* Bytes of data in one undo entry at most, so that it fills a page. */
+#define PM_UNDO_DATA_MAX (PM_PAGE - sizeof(struct pm_undo))
 
 /* Key of the sums that do not depend on an epoch. */
 #define PM_SUM_KEY UINT64_C(0x70686561702d7631)

@@ -17,8 +17,6 @@
 #include "pool.h"
 
 #include <fcntl.h>
-#include <stdlib.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "alloc/span.h"
@@ -113,17 +111,6 @@ static void read_boot_id(uint8_t id[16])
 	close(fd);
 }
 
-uint64_t ph_random64(void)
-{
-	uint64_t value = 0;
-
-	/* Non-zero, so that it differs from zeroed media. */
-	while (!value)
-		if (getrandom(&value, sizeof(value), 0) != sizeof(value))
-			value = 0;
-	return value;
-}
-
 /*
  * Mark the pool as in use and end all logs. The stores are to one line, which
  * keeps their order: no prefix of them has the new epoch and the old status.
@@ -139,7 +126,7 @@ static int start_epoch(struct pheap *heap)
 	ph_store64(&heap->media, &state->boot_id[0], boot[0]);
 	ph_store64(&heap->media, &state->boot_id[8], boot[1]);
 	ph_store64(&heap->media, &state->status, status);
-	ph_store64(&heap->media, &state->epoch, ph_random64());
+	ph_store64(&heap->media, &state->epoch, ph_format_epoch());
 	return ph_persist_range(&heap->media, &heap->count, state, sizeof(*state));
 }
 
@@ -152,7 +139,8 @@ static int check_unflushed(struct pheap *heap, const char *path, unsigned flags)
 	if (heap->state->status != PM_STATUS_PROCESS)
 		return 0;
 	read_boot_id(boot);
-	if (!memcmp(boot, heap->state->boot_id, sizeof(boot)))
+	/* An id that could not be read matches nothing. */
+	if ((boot[0] | boot[15]) && !memcmp(boot, heap->state->boot_id, sizeof(boot)))
 		return 0;
 	if (flags & PHEAP_CHECK_FIRST)
 		return ph_format_verify(&heap->file, path);
@@ -167,16 +155,22 @@ static int recover(struct pheap *heap)
 	int err = 0;
 
 	heap->recovered = state->status != PM_STATUS_CLEAN;
-	if (heap->readonly)
-		return heap->recovered ? ph_recover(&heap->pm, &heap->count, heap->view.base,
-						    heap->view.size, NULL)
-				       : 0;
-	if (state->status == PM_STATUS_PROCESS && heap->durability == PHEAP_POWER)
+	if (heap->readonly) {
+		if (heap->recovered)
+			err = ph_recover(&heap->pm, &heap->count, heap->view.base, heap->view.size, NULL);
+		return err ? err : ph_format_check_lanes(heap->view.base, "after recovery", true);
+	}
+	/* D3, for a sparse copy of the file: what open itself touches. */
+	err = ph_format_back(&heap->file);
+	if (!err && state->status == PM_STATUS_PROCESS && heap->durability == PHEAP_POWER)
 		err = ph_file_write_back(&heap->file, &heap->media, &heap->count);
 	if (!err && heap->recovered)
 		err = ph_recover(&heap->media, &heap->count, heap->view.base, heap->view.size, NULL);
+	/* Replay may have written the lane table. */
+	if (!err && heap->recovered)
+		err = ph_format_check_lanes(heap->view.base, "after recovery", true);
 	if (!err)
-		err = ph_format_mend(&heap->media, &heap->count, heap->view.base);
+		err = ph_format_mend(&heap->media, &heap->count, heap->view.base, &heap->super);
 	return err ? err : start_epoch(heap);
 }
 
@@ -297,6 +291,8 @@ PHEAP_API pheap_t *pheap_create(const char *path, const struct pheap_options *op
 	}
 	if (!err)
 		err = format_and_attach(heap, path ? path : "volatile heap", opts);
+	if (!err && path)
+		err = ph_file_sync(&heap->file, path);
 	if (err && path && heap->file.fd >= 0)
 		ph_file_discard(&heap->file, path);
 	return err ? fail(heap, err) : heap;
@@ -354,6 +350,7 @@ pheap_t *ph_pool_open_on(void *base, uint64_t size, const struct pheap_options *
 void ph_pool_abandon(pheap_t *heap)
 {
 	ph_registry_remove(heap);
+	ph_tcache_free_all(heap);
 	ph_file_close(&heap->file);
 	ph_heap_delete(heap);
 }
@@ -380,6 +377,9 @@ PHEAP_API int pheap_close(pheap_t *heap)
 		return err;
 	if (ph_tx_open(heap))
 		return ph_error(EBUSY, "pheap_close: a transaction is open: commit or abort it");
+	/* From now on no thread that ends finds the heap: it would give its cache back,
+	 * and commit records into a pool that is marked clean. */
+	ph_registry_remove(heap);
 	if (ph_persist_error(&heap->pm))
 		err = -EIO;
 	else if (!heap->readonly && heap->durability != PHEAP_VOLATILE)
@@ -418,6 +418,6 @@ PHEAP_API int pheap_get_info(pheap_t *heap, struct pheap_info *info)
 	info->readonly = heap->readonly;
 	info->granules = heap->zone.granules;
 	info->lanes = __atomic_load_n(&heap->nlanes, __ATOMIC_RELAXED);
-	info->max_object = ph_format_max_object(heap->zone.granules);
+	info->max_object = ph_format_max_object(heap->zone.granules - (uint32_t)info->lanes);
 	return 0;
 }

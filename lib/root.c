@@ -45,7 +45,7 @@ static struct pm_root *lookup(struct pheap *heap, const char *name)
 static struct pm_root *unused(struct pheap *heap)
 {
 	for (uint32_t i = 1; i < PM_ROOT_SLOTS; i++)
-		if (!root_at(heap, i)->name[0])
+		if (!root_at(heap, i)->name[0] && !root_at(heap, i)->ref)
 			return root_at(heap, i);
 	return NULL;
 }

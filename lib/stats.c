@@ -49,7 +49,7 @@ PHEAP_API int pheap_check(pheap_t *heap, struct pheap_check_result *result, phea
 		return ph_error(EINVAL, "pheap_check: struct_size is not sizeof(struct pheap_check_result)");
 	if (ph_tx_open(heap))
 		return ph_error(EBUSY, "pheap_check: a transaction is open: commit or abort it");
-	err = ph_check_media(heap->view.base, heap->view.size, &own, fn, arg);
+	err = ph_check_media(heap->view.base, heap->view.size, heap->file.fd, &own, fn, arg);
 	if (result)
 		*result = own;
 	return err == -EUCLEAN ? ph_error(EUCLEAN, "pheap_check: %llu problems",

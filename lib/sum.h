@@ -12,6 +12,7 @@
 #ifndef PH_SUM_H
 #define PH_SUM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -51,6 +52,28 @@ static inline uint64_t ph_sum(uint64_t key, uint64_t place, const uint64_t *w, s
 		acc += ph_fold(w[i] ^ (a + PH_SUM_K2), b + PH_SUM_K3);
 	acc = ph_fold(acc ^ PH_SUM_K1, seed | 1);
 	return acc ? acc : 1;
+}
+
+/*
+ * A sealed word: a number of 54 bits with ten check bits below it, which depend on
+ * where the word lies. It changes with one 8-byte store, and a flipped bit in it is
+ * noticed. The zero word is the number 0.
+ */
+#define PH_SEAL_BITS 10
+#define PH_SEALED_MAX (UINT64_MAX >> PH_SEAL_BITS)
+
+static inline uint64_t ph_seal(uint64_t number, uint64_t place)
+{
+	uint64_t check = ph_sum(number, place, NULL, 0) >> (64 - PH_SEAL_BITS);
+
+	return number ? number << PH_SEAL_BITS | check : 0;
+}
+
+/* False: damaged. */
+static inline bool ph_unseal(uint64_t word, uint64_t place, uint64_t *number)
+{
+	*number = word >> PH_SEAL_BITS;
+	return word == ph_seal(*number, place);
 }
 
 #endif

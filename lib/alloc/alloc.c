@@ -20,10 +20,7 @@ static void *alloc_large(struct pheap *heap, uint64_t size)
 		return NULL;
 	err = ph_large_reserve(heap, size, &slab);
 	if (err == -ENOSPC && size <= (uint64_t)heap->zone.granules * PM_GRANULE) {
-		/* Granules that caches, limbo and empty slabs hold. */
-		ph_checkpoint(heap);
-		ph_tcache_flush(cache);
-		ph_slab_trim(heap);
+		ph_tcache_flush(cache); /* what this thread itself holds */
 		err = ph_large_reserve(heap, size, &slab);
 	}
 	return err ? ph_null_code(err) : ph_at(heap, slab->start);
@@ -144,15 +141,17 @@ int ph_reserved_find(struct pheap *heap, const char *what, const void *ptr, stru
 	return 0;
 }
 
-static int free_object(struct ph_tcache *cache, const struct ph_object *object)
+static int free_object(struct pheap *heap, struct ph_tcache *cache, const struct ph_object *object)
 {
+	struct ph_cached cached = {ph_at(heap, object->start), ph_state_of(object)};
 	struct ph_slab *slab = object->slab;
 
 	if (slab->kind == PM_KIND_LARGE)
-		ph_large_free(cache->heap, slab, false); /* H3: nothing has written to it */
-	else
-		ph_tcache_push(cache, slab->cls, ph_at(cache->heap, object->start),
-			       &slab->state[object->index]);
+		ph_large_free(heap, slab, false); /* H3: nothing has written to it */
+	else if (ph_likely(cache != NULL))
+		ph_tcache_push(cache, slab->cls, cached.ptr, cached.state);
+	else /* no DRAM for a cache: free never allocates */
+		ph_slab_give(heap, slab->cls, &cached, 1);
 	return 0;
 }
 
@@ -167,11 +166,9 @@ PHEAP_API int pheap_free(pheap_t *heap, void *ptr)
 	if (ph_unlikely(!heap || ph_tls.id != heap->id) && (err = ph_heap_writable(heap, "pheap_free")))
 		return err;
 	cache = ph_tcache_get(heap);
-	if (ph_unlikely(!cache))
-		return -errno;
 	if (ph_unlikely((err = ph_reserved_find(heap, "pheap_free", ptr, &object))))
 		return err;
-	return free_object(cache, &object);
+	return free_object(heap, cache, &object);
 }
 
 /* ---- size ------------------------------------------------------------------------- */

@@ -30,6 +30,12 @@ static void unlink_slab(struct ph_central *central, struct ph_slab *slab)
 		slab->next->prev = slab->prev;
 }
 
+/* Changed under central.lock, and looked at without. */
+static void set_empty(struct ph_central *central, unsigned n)
+{
+	__atomic_store_n(&central->empty, n, __ATOMIC_RELAXED);
+}
+
 void ph_slab_offer(struct pheap *heap, struct ph_slab *slab)
 {
 	struct ph_central *central = &heap->central[slab->cls];
@@ -37,7 +43,7 @@ void ph_slab_offer(struct pheap *heap, struct ph_slab *slab)
 	pthread_mutex_lock(&central->lock);
 	link_first(central, slab);
 	if (slab->free == slab->objects)
-		central->empty++;
+		set_empty(central, central->empty + 1);
 	pthread_mutex_unlock(&central->lock);
 }
 
@@ -71,7 +77,7 @@ static uint32_t take_listed(struct pheap *heap, struct ph_central *central,
 		struct ph_slab *slab = central->partial;
 
 		if (slab->free == slab->objects)
-			central->empty--;
+			set_empty(central, central->empty - 1);
 		taken += take_from(heap, slab, objects + taken, n - taken);
 		if (!slab->free)
 			unlink_slab(central, slab);
@@ -97,24 +103,6 @@ static int add_slab(struct pheap *heap, unsigned cls)
 	return err;
 }
 
-/* The pool is full: look into every corner. True where something came of it. */
-static bool squeeze(struct pheap *heap, unsigned step)
-{
-	switch (step) {
-	case 0:
-		while (ph_span_discover(heap, 1024))
-			;
-		return true;
-	case 1:
-		ph_checkpoint(heap); /* what large objects left behind */
-		ph_large_drain(heap);
-		ph_slab_trim(heap);
-		return true;
-	default:
-		return false;
-	}
-}
-
 uint32_t ph_slab_take(struct pheap *heap, unsigned cls, struct ph_cached *objects, uint32_t n)
 {
 	struct ph_central *central = &heap->central[cls];
@@ -122,13 +110,15 @@ uint32_t ph_slab_take(struct pheap *heap, unsigned cls, struct ph_cached *object
 
 	if (!taken && ph_span_discover(heap, DISCOVER_SPANS))
 		taken = take_listed(heap, central, objects, n);
-	for (unsigned step = 0; !taken; step++) {
+	for (bool squeezed = false; !taken; squeezed = true) {
 		int err = add_slab(heap, cls);
 
-		if (err && (err != -ENOSPC || !squeeze(heap, step))) {
+		if (err && (err != -ENOSPC || squeezed)) {
 			errno = -err;
 			return 0;
 		}
+		if (err)
+			ph_slab_squeeze(heap);
 		taken = take_listed(heap, central, objects, n);
 	}
 	return taken;
@@ -143,7 +133,7 @@ static bool give_one(struct ph_central *central, struct ph_slab *slab, uint8_t *
 	if (slab->free < slab->objects)
 		return false;
 	if (!central->empty) {
-		central->empty = 1;
+		set_empty(central, 1);
 		return false;
 	}
 	unlink_slab(central, slab);
@@ -160,7 +150,7 @@ void ph_slab_give(struct pheap *heap, unsigned cls, const struct ph_cached *obje
 	for (uint32_t i = 0; i < n; i++) {
 		uint64_t g = (ph_off(heap, objects[i].ptr) - zone->data) >> PM_GRANULE_SHIFT;
 
-		slab = zone->map[g];
+		slab = __atomic_load_n(&zone->map[g], __ATOMIC_ACQUIRE);
 		if (give_one(central, slab, objects[i].state)) {
 			slab->next = ended;
 			ended = slab;
@@ -184,7 +174,7 @@ static struct ph_slab *pop_empty(struct ph_central *central)
 			break;
 	if (slab) {
 		unlink_slab(central, slab);
-		central->empty--;
+		set_empty(central, central->empty - 1);
 	}
 	pthread_mutex_unlock(&central->lock);
 	return slab;
@@ -199,4 +189,13 @@ void ph_slab_trim(struct pheap *heap)
 		       (slab = pop_empty(&heap->central[cls])))
 			ph_span_end(heap, slab);
 	}
+}
+
+void ph_slab_squeeze(struct pheap *heap)
+{
+	while (ph_span_discover(heap, 1024))
+		;
+	ph_checkpoint(heap);
+	ph_large_drain(heap);
+	ph_slab_trim(heap);
 }

@@ -25,7 +25,11 @@ uint32_t ph_slab_take(struct pheap *heap, unsigned cls, struct ph_cached *object
 /* Give n CACHED objects of a class back. Never fails. */
 void ph_slab_give(struct pheap *heap, unsigned cls, const struct ph_cached *objects, uint32_t n);
 
-/* Let go of every slab kept empty: the pool is short of granules. */
+/* Let go of every slab kept empty. */
 void ph_slab_trim(struct pheap *heap);
+
+/* The pool is short of granules: load what is not loaded yet, settle, and let go of
+ * what is empty or waited for a checkpoint. No stripe may be held. */
+void ph_slab_squeeze(struct pheap *heap);
 
 #endif

@@ -184,7 +184,7 @@ static int back_granules(struct pheap *heap, uint32_t granule, uint32_t n)
 {
 	uint32_t last = (granule + n - 1) / CHUNK_GRANULES;
 
-	if (heap->file.fd < 0)
+	if (heap->file.fd < 0 || heap->readonly)
 		return 0;
 	for (uint32_t c = granule / CHUNK_GRANULES; c <= last; c++) {
 		int err;
@@ -236,7 +236,7 @@ static struct ph_slab *slab_make(struct pheap *heap, unsigned kind, unsigned cls
 	slab->start = zone->data + (uint64_t)granule * PM_GRANULE;
 	slab->bits = zone->pm->bits + (uint64_t)granule * PM_BITMAP_BYTES;
 	slab->size = size;
-	slab->reciprocal = kind == PM_KIND_SLAB ? ((UINT64_C(1) << 32) + size - 1) / size : 0;
+	slab->reciprocal = kind == PM_KIND_SLAB ? ((UINT64_C(1) << PH_RECIPROCAL_BITS) + size - 1) / size : 0;
 	slab->touched = 0;
 	slab->granules = granules;
 	slab->objects = objects;
@@ -257,6 +257,15 @@ static void map_slab(struct ph_zone *zone, struct ph_slab *slab, struct ph_slab 
 
 	for (uint32_t i = 0; i < slab->granules; i++)
 		__atomic_store_n(&zone->map[g + i], value, __ATOMIC_RELEASE);
+}
+
+/* No loaded span there? On undamaged media that follows from the tree. */
+static bool unmapped(const struct ph_zone *zone, uint32_t granule, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (zone->map[granule + i])
+			return false;
+	return true;
 }
 
 static void count_granules(struct ph_zone *zone, const struct ph_slab *slab, int64_t sign)
@@ -283,9 +292,13 @@ static int reserve_locked(struct pheap *heap, unsigned kind, unsigned cls, uint3
 	if (!ph_tree_find(&tree, ph_order_of(granules), &granule))
 		return ph_error(ENOSPC, "the pool is full: no free run of %u granules of 64 KiB",
 				granules);
-	if (granule > zone->granules || granules > zone->granules - granule)
-		return ph_error(EUCLEAN, "the free-space tree offers granule %u of %u: run a check",
-				granule, zone->granules);
+	if (granule > zone->granules || granules > zone->granules - granule ||
+	    !unmapped(zone, granule, granules)) {
+		/* Out of use, so that the next call is not offered it again. */
+		ph_tree_assign(&tree, granule, granules, false);
+		return ph_error(EUCLEAN, "the free-space tree offers granule %u of %u, which is in use: "
+					 "run a check", granule, zone->granules);
+	}
 	if ((err = back_granules(heap, granule, granules)))
 		return err;
 	slab = slab_make(heap, kind, cls, granule, granules, size);
@@ -392,6 +405,11 @@ void ph_span_end(struct pheap *heap, struct ph_slab *slab)
 
 int ph_large_reserve(struct pheap *heap, uint64_t bytes, struct ph_slab **slab)
 {
+	int err = ph_span_reserve(heap, PM_KIND_LARGE, 0, bytes, slab);
+
+	if (err != -ENOSPC || bytes > (uint64_t)heap->zone.granules * PM_GRANULE)
+		return err;
+	ph_slab_squeeze(heap);
 	return ph_span_reserve(heap, PM_KIND_LARGE, 0, bytes, slab);
 }
 
@@ -466,6 +484,17 @@ static void load_states(struct pheap *heap, struct ph_slab *slab)
 	}
 }
 
+/* H1, on damaged media: a descriptor over free granules is not believed. */
+static bool all_taken(struct pheap *heap, uint32_t granule, uint32_t n)
+{
+	struct ph_tree tree = overlay_tree(heap);
+
+	for (uint32_t i = 0; i < n; i++)
+		if (!ph_tree_taken(&tree, granule + i))
+			return false;
+	return true;
+}
+
 /* The span whose first granule this is. Under zone.lock. */
 static struct ph_slab *load_span(struct pheap *heap, uint32_t granule)
 {
@@ -473,7 +502,10 @@ static struct ph_slab *load_span(struct pheap *heap, uint32_t granule)
 	const struct pm_span *span = descriptor(heap, granule);
 	struct ph_slab *slab;
 
-	if (!believable(zone, span, granule))
+	/* D3, for a sparse copy of the file: its holes get blocks before they are touched. */
+	if (back_granules(heap, granule, 1) || !believable(zone, span, granule) ||
+	    !unmapped(zone, granule, span->granules) || !all_taken(heap, granule, span->granules) ||
+	    back_granules(heap, granule, span->granules))
 		return NULL;
 	slab = slab_make(heap, span->kind, span->size_class, granule, span->granules, span->size);
 	if (!slab)
@@ -509,7 +541,7 @@ static struct ph_slab *load_covering(struct pheap *heap, uint32_t granule)
 
 		if (zone->map[head]) /* another span, loaded: it does not cover us */
 			continue;
-		if (!ph_tree_taken(&tree, head))
+		if (!ph_tree_taken(&tree, head) || back_granules(heap, head, 1))
 			continue;
 		if (span->kind != PM_KIND_NONE)
 			return span->granules > granule - head ? load_span(heap, head) : NULL;
@@ -541,7 +573,7 @@ bool ph_object_find(struct pheap *heap, uint64_t offset, struct ph_object *objec
 	if (!slab || slab->kind == PM_KIND_LANE)
 		return false;
 	object->slab = slab;
-	object->index = (uint32_t)((offset - slab->start) * slab->reciprocal >> 32);
+	object->index = (uint32_t)((offset - slab->start) * slab->reciprocal >> PH_RECIPROCAL_BITS);
 	object->start = slab->start + object->index * slab->size;
 	/* Behind the last object of a slab, or of a large object's last granule. */
 	return object->index < slab->objects && offset < object->start + slab->size;

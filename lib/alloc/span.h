@@ -27,6 +27,10 @@
 
 struct ph_rec;
 
+/* Fixed point of ph_slab.reciprocal: with a size of 16 to 64 KiB, and offsets below
+ * a megabyte, quotients are exact and products fit in a word. */
+#define PH_RECIPROCAL_BITS 40
+
 /* Make heap->zone from the zone table entry and the media behind it. */
 int ph_zone_attach(struct pheap *heap, const struct pm_zone *pm);
 void ph_zone_detach(struct pheap *heap);

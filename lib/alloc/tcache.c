@@ -150,6 +150,12 @@ void ph_registry_remove(struct pheap *heap)
 		link = &(*link)->next;
 	if (*link)
 		*link = heap->next;
+	pthread_mutex_unlock(&registry);
+}
+
+void ph_tcache_free_all(struct pheap *heap)
+{
+	pthread_mutex_lock(&registry);
 	for (struct ph_tcache *cache = heap->caches, *next; cache; cache = next) {
 		next = cache->next;
 		free(cache);
@@ -303,15 +309,28 @@ void ph_tcache_spill(struct ph_tcache *cache, unsigned cls)
 	memmove(mag->slot, mag->slot + gone, mag->n * sizeof(*mag->slot));
 }
 
-void ph_tcache_retire(struct ph_tcache *cache, const struct ph_object *object)
+/* There is no DRAM for a cache of this thread's: straight to the slab. */
+static void retire_uncached(struct pheap *heap, const struct ph_object *object)
 {
-	struct pheap *heap = cache->heap;
+	struct ph_cached cached = {ph_at(heap, object->start), ph_state_of(object)};
+
+	if (ph_logs(&heap->pm) && ph_touched(heap, object->slab) && ph_checkpoint(heap))
+		return; /* the heap is read-only now: the object stays as it is */
+	ph_slab_give(heap, object->slab->cls, &cached, 1);
+}
+
+void ph_tcache_retire(struct pheap *heap, struct ph_tcache *cache, const struct ph_object *object)
+{
 	struct ph_slab *slab = object->slab;
 	uint8_t *state = &slab->state[object->index];
 	struct ph_waiting *last;
 
 	if (slab->kind == PM_KIND_LARGE) {
 		ph_large_free(heap, slab, ph_logs(&heap->pm) && ph_touched(heap, slab));
+		return;
+	}
+	if (!cache) {
+		retire_uncached(heap, object);
 		return;
 	}
 	if (!ph_logs(&heap->pm) || !ph_touched(heap, slab)) {

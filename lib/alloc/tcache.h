@@ -21,6 +21,9 @@ extern __thread struct ph_tls ph_tls __attribute__((tls_model("initial-exec")));
 void ph_registry_add(struct pheap *heap);
 void ph_registry_remove(struct pheap *heap);
 
+/* Free the caches of all threads, as they are. */
+void ph_tcache_free_all(struct pheap *heap);
+
 /* Add up the counters of all threads, those that have ended included. */
 void ph_tcache_sum(struct pheap *heap, struct ph_count *sum);
 
@@ -42,9 +45,9 @@ void ph_tcache_spill(struct ph_tcache *cache, unsigned cls);
 
 /*
  * An object that is no longer published: to its magazine, or to limbo while a
- * live record may write into it (H3).
+ * live record may write into it (H3). cache NULL: this thread has none.
  */
-void ph_tcache_retire(struct ph_tcache *cache, const struct ph_object *object);
+void ph_tcache_retire(struct pheap *heap, struct ph_tcache *cache, const struct ph_object *object);
 
 /* Everything back to the slabs, after a checkpoint. */
 void ph_tcache_flush(struct ph_tcache *cache);

@@ -30,6 +30,7 @@ struct ph_check_tally {
 struct ph_check {
 	const char *base;
 	uint64_t size;
+	int fd; /* of the mapped file, or -1 */
 	struct pheap_check_result *result;
 	pheap_problem_fn *fn;
 	void *arg;

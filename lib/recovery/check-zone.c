@@ -17,6 +17,8 @@
  *   D7 size of an object	D8 the other descriptors are zero
  *   L1 bits beyond the last object zero		L2 other bitmaps zero
  */
+#include <unistd.h>
+
 #include "alloc/class.h"
 #include "check-media.h"
 
@@ -33,11 +35,18 @@
 #define SLAB_ORDER_MAX 4u
 
 /* The walk through one zone. */
+/* A page of the file, and whether there is a block for it. */
+struct page {
+	off_t start; /* 0: none */
+	bool backed;
+};
+
 struct walk {
 	struct ph_check *c;
 	const struct pm_zone *zone;
 	uint32_t span_end; /* the granules before it are accounted for */
 	bool read_bits;	   /* so are the bitmap areas of the span at hand to be */
+	struct page desc, bits; /* asked about last */
 };
 
 /* ---- where things are -------------------------------------------------------- */
@@ -282,25 +291,45 @@ static void visit_taken(struct walk *w, uint32_t first, uint32_t end)
 	}
 }
 
-static void visit_free(struct walk *w, uint32_t first, uint32_t end)
+/* Has the page at this offset a block in the file? Asked once a page. */
+static bool page_backed(struct walk *w, struct page *page, uint64_t offset)
+{
+	off_t start = (off_t)(offset / PM_PAGE * PM_PAGE);
+
+	if (page->start != start) {
+		page->start = start;
+		page->backed = lseek(w->c->fd, start, SEEK_DATA) == start;
+	}
+	return page->backed;
+}
+
+static void visit_idle(struct walk *w, uint32_t granule)
 {
 	struct pm_span span;
+
+	read_span(w->c, w->zone, granule, &span);
+	if (span.kind >= PM_KIND_SLAB && span.kind <= PM_KIND_LANE)
+		ph_check_report(w->c, "B6", desc_at(w->zone, granule),
+				"granule %u is free, but begins a span", granule);
+	else
+		check_idle_desc(w, granule);
+}
+
+static void visit_free(struct walk *w, uint32_t first, uint32_t end)
+{
+	bool all = end - first <= IDLE_GRANULES;
 
 	w->c->result->free_granules += end - first;
 	if (w->span_end > first)
 		ph_check_report(w->c, "B6", granule_at(w->zone, first),
 				"granule %u is free, but lies in a span", first);
-	if (end - first > IDLE_GRANULES)
-		return;
-	for (uint32_t granule = first; granule < end; granule++) {
-		read_span(w->c, w->zone, granule, &span);
-		if (span.kind >= PM_KIND_SLAB && span.kind <= PM_KIND_LANE)
-			ph_check_report(w->c, "B6", desc_at(w->zone, granule),
-					"granule %u is free, but begins a span", granule);
-		else
-			check_idle_desc(w, granule);
-		check_idle_bits(w, granule);
-	}
+	if (all || w->c->fd >= 0)
+		for (uint32_t granule = first; granule < end; granule++) {
+			if (all || page_backed(w, &w->desc, desc_at(w->zone, granule)))
+				visit_idle(w, granule);
+			if (all || page_backed(w, &w->bits, bits_at(w->zone, granule)))
+				check_idle_bits(w, granule);
+		}
 }
 
 /* B4: does a line begin below this node, and are its reserved bytes zero? */

@@ -15,12 +15,14 @@
  *   S1 magic number		S2 checksum		S3 format and length
  *   S4 the copies agree	S5 features known	S6 size
  *   S7 number of zones		S8 layout name		S9 reserved bytes zero
- *   T1 status known		T2 reserved bytes zero	T3 settled in range
+ *   T1 status known		T2 reserved bytes zero	T3 settled sealed
+ *   T4 epoch sealed
  *   Z1 checksum		Z2 unused bytes zero	Z3 granules and levels
  *   Z4 alignment		Z5 inside the pool	Z6 no overlap
  *   N1 entries are lanes	N2 distinct		N3 without holes
  *   N4 every lane has one
  *   U1 undo head: reserved zero			U2 rest of its page zero
+ *   U3 ended sealed
  *   R1 root 0 has no name	R2 name well formed	R3 names distinct
  *   R4 unused bytes zero	R5 null or a published object
  *   B1 to B6, D1 to D8, L1, L2: check-zone.c
@@ -30,8 +32,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "sum.h"
 #include "check-media.h"
+#include "sum.h"
 
 /* Problems of one invariant that are reported in words; further ones are counted. */
 #define REPORTS_MAX 16u
@@ -191,7 +193,9 @@ static void check_unused(struct ph_check *c, uint64_t start, uint64_t end)
 
 static void check_state(struct ph_check *c)
 {
+	const uint64_t settled_at = PM_STATE + offsetof(struct pm_state, settled);
 	struct pm_state state;
+	uint64_t number;
 
 	memcpy(&state, c->base + PM_STATE, sizeof(state));
 	if (state.status < PM_STATUS_CLEAN || state.status > PM_STATUS_PROCESS)
@@ -199,10 +203,11 @@ static void check_state(struct ph_check *c)
 	if (!ph_check_zero(state.reserved, sizeof(state.reserved)) ||
 	    !ph_check_zero_at(c, PM_STATE + sizeof(state), PM_PAGE - sizeof(state)))
 		ph_check_report(c, "T2", PM_STATE, "state line: reserved bytes are not zero");
-	/* T3: a stamp shares its word with the length of the record. */
-	if (state.settled >> (64 - PM_STAMP_SHIFT))
-		ph_check_report(c, "T3", PM_STATE, "settled stamp 0x%" PRIx64 " is out of range",
+	if (!ph_unseal(state.settled, settled_at, &number))
+		ph_check_report(c, "T3", settled_at, "settled word 0x%" PRIx64 " is damaged",
 				state.settled);
+	if (!ph_unseal(state.epoch, PM_STATE, &number) || !number)
+		ph_check_report(c, "T4", PM_STATE, "epoch 0x%" PRIx64 " is damaged", state.epoch);
 }
 
 /* ---- zone table ---------------------------------------------------------------- */
@@ -337,6 +342,7 @@ void ph_check_lane(struct ph_check *c, uint64_t offset)
 	const size_t heads = PM_UNDO_LOGS * sizeof(struct pm_undo_head);
 	struct ph_check_lane key = {.offset = offset};
 	struct ph_check_lane *lane = bsearch(&key, c->lane, c->lanes, sizeof(key), compare_lanes);
+	uint64_t number;
 
 	if (lane)
 		lane->found = true;
@@ -348,6 +354,9 @@ void ph_check_lane(struct ph_check *c, uint64_t offset)
 		memcpy(&head, c->base + at, sizeof(head));
 		if (!ph_check_zero(head.reserved, sizeof(head.reserved)))
 			ph_check_report(c, "U1", at, "undo head: reserved bytes are not zero");
+		if (!ph_unseal(head.ended, at, &number))
+			ph_check_report(c, "U3", at, "undo head: ended word 0x%" PRIx64 " is damaged",
+					head.ended);
 	}
 	if (!ph_check_zero_at(c, offset + heads, PM_LANE_RING - heads))
 		ph_check_report(c, "U2", offset,
@@ -443,7 +452,7 @@ static void check_all(struct ph_check *c)
 		check_root(c, i);
 }
 
-int ph_check_media(const char *base, uint64_t size, struct pheap_check_result *result,
+int ph_check_media(const char *base, uint64_t size, int fd, struct pheap_check_result *result,
 		   pheap_problem_fn *fn, void *arg)
 {
 	uint64_t before = result->problems;
@@ -453,6 +462,7 @@ int ph_check_media(const char *base, uint64_t size, struct pheap_check_result *r
 		return -ENOMEM;
 	c->base = base;
 	c->size = size;
+	c->fd = fd;
 	c->result = result;
 	c->fn = fn;
 	c->arg = arg;

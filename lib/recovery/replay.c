@@ -26,7 +26,7 @@ struct found_undo {
 
 /* An undo log as the replay will leave it. */
 struct log_state {
-	uint64_t head; /* offset */
+	uint64_t head, area; /* offsets */
 	uint64_t ended;
 };
 
@@ -35,7 +35,8 @@ struct recovery {
 	struct ph_count *count;
 	char *base;
 	uint64_t size;
-	const struct pm_state *state;
+	uint64_t epoch, settled;
+	const struct pm_zone *zone;
 	struct found_record *records;
 	uint32_t nrecords, records_cap;
 	struct found_undo *undos;
@@ -66,10 +67,24 @@ static bool grow(void **array, uint32_t *cap, uint32_t n, size_t size)
 	return true;
 }
 
-/* May recovery write there? Not to superblocks, nor the state line. */
+static bool within(uint64_t offset, uint64_t length, uint64_t start, uint64_t end)
+{
+	return length && offset >= start && offset < end && length <= end - offset;
+}
+
+/* May a record write there? To roots and lane table, and to what is in the zone;
+ * not to superblocks, the state line or the zone table. */
 static bool writable_range(const struct recovery *r, uint64_t offset, uint64_t length)
 {
-	return offset >= PM_ROOTS && length && offset < r->size && length <= r->size - offset;
+	return within(offset, length, PM_ROOTS, PM_ZONE_TABLE) ||
+	       within(offset, length, r->zone->tree, r->size);
+}
+
+/* Lies a range among the granules, where objects, logs and extensions are? */
+static bool data_range(const struct recovery *r, uint64_t offset, uint64_t length)
+{
+	return within(offset, length, r->zone->data,
+		      r->zone->data + (uint64_t)r->zone->granules * PM_GRANULE);
 }
 
 static uint64_t lane_block(const struct recovery *r, uint32_t lane)
@@ -104,10 +119,10 @@ static bool find_record(const struct recovery *r, uint64_t block, uint32_t at,
 
 	found->lines = head->stamp & ((1u << PM_STAMP_SHIFT) - 1);
 	found->stamp = head->stamp >> PM_STAMP_SHIFT;
-	if (!found->lines || found->lines > PM_RECORD_LINES_MAX || found->stamp <= r->state->settled)
+	if (!found->lines || found->lines > PM_RECORD_LINES_MAX || found->stamp <= r->settled)
 		return false;
 	words = record_words(r, block, at, found->lines, buffer);
-	if (words[0] != ph_sum(r->state->epoch, place, words + 1, found->lines * 8 - 1))
+	if (words[0] != ph_sum(r->epoch, place, words + 1, found->lines * 8 - 1))
 		return false;
 	found->prev = head->prev;
 	found->block = block;
@@ -131,7 +146,7 @@ static int check_chain(const struct recovery *r, const struct found_record *v, u
 	for (uint32_t i = 0; i < n; i++) {
 		bool follows = i ? v[i].prev == v[i - 1].stamp &&
 					   v[i].at == (v[i - 1].at + v[i - 1].lines) % PM_RING_LINES
-				 : v[i].prev <= r->state->settled;
+				 : v[i].prev <= r->settled;
 
 		if (!follows)
 			return ph_error(EUCLEAN,
@@ -227,7 +242,7 @@ static int walk_entries(struct recovery *r, const uint64_t *w, uint64_t n, entry
 		if (PM_ENTRY_TYPE(w[i]) == PM_ENTRY_EXTENSION) {
 			const uint64_t *more = (const uint64_t *)(const void *)(r->base + offset);
 
-			if (nested || ph_sum(r->state->epoch, offset, more, w[i + 1]) != w[i + 2])
+			if (nested || !data_range(r, offset, length) || ph_sum(r->epoch, offset, more, w[i + 1]) != w[i + 2])
 				return bad_entry("is a damaged extension", offset);
 			err = walk_entries(r, more, w[i + 1], fn, true);
 		} else {
@@ -247,16 +262,46 @@ static int walk_record(struct recovery *r, const struct found_record *found, ent
 	return walk_entries(r, words + PM_RECORD_WORDS, found->lines * 8 - PM_RECORD_WORDS, fn, false);
 }
 
+static int compare_logs(const void *a, const void *b)
+{
+	const struct log_state *x = a, *y = b;
+
+	return x->head < y->head ? -1 : x->head > y->head;
+}
+
 /* Step 1 for an entry: nothing but what it says about the end of an undo log. */
 static int note_entry(struct recovery *r, const uint64_t *entry, uint64_t offset, uint64_t length)
 {
+	struct log_state key = {.head = offset}, *log;
+	uint64_t ended;
+
 	(void)length;
-	if (PM_ENTRY_TYPE(entry[0]) != PM_ENTRY_WORD)
+	if (PM_ENTRY_TYPE(entry[0]) != PM_ENTRY_WORD || offset % PM_LINE)
 		return 0;
-	for (uint32_t i = 0; i < r->nlanes * PM_UNDO_LOGS; i++)
-		if (r->logs[i].head == offset && entry[1] > r->logs[i].ended)
-			r->logs[i].ended = entry[1];
+	log = bsearch(&key, r->logs, r->nlanes * PM_UNDO_LOGS, sizeof(key), compare_logs);
+	if (log && !ph_unseal(entry[1], offset, &ended))
+		return bad_entry("ends an undo log, and is damaged", offset);
+	if (log && ended > log->ended)
+		log->ended = ended;
 	return 0;
+}
+
+/* Step 1 too: the lines of the record itself, and of its extension. What was
+ * visible to this process may not be durable yet, and step 2 must not overtake it. */
+static void flush_record(struct recovery *r, const struct found_record *found)
+{
+	uint64_t ring = found->block + PM_LANE_RING;
+	uint32_t first = PM_RING_LINES - found->at < found->lines ? PM_RING_LINES - found->at
+								   : found->lines;
+	const uint64_t *w = (const uint64_t *)(const void *)(r->base + ring + found->at * PM_LINE);
+
+	ph_flush(r->pm, r->count, w, first * PM_LINE);
+	if (found->lines > first)
+		ph_flush(r->pm, r->count, r->base + ring, (found->lines - first) * PM_LINE);
+	/* An extension is the only entry of its record, which has one line. */
+	if (PM_ENTRY_TYPE(w[PM_RECORD_WORDS]) == PM_ENTRY_EXTENSION)
+		ph_flush(r->pm, r->count, r->base + PM_ENTRY_OFFSET(w[PM_RECORD_WORDS]),
+			 w[PM_RECORD_WORDS + 1] * 8);
 }
 
 /* Lines are flushed once each, at the end of a step: flushing a line again and
@@ -331,7 +376,8 @@ static int apply_entry(struct recovery *r, const uint64_t *entry, uint64_t offse
 /* ---- undo logs ------------------------------------------------------------------------- */
 
 /* A valid entry at offset whose area ends at end? Its length in bytes, or 0. */
-static uint64_t undo_entry_bytes(const struct recovery *r, uint64_t offset, uint64_t end)
+static uint64_t undo_entry_bytes(const struct recovery *r, const struct log_state *log,
+				 uint64_t offset, uint64_t end)
 {
 	const struct pm_undo *head = (const struct pm_undo *)(const void *)(r->base + offset);
 	uint64_t bytes, data;
@@ -339,13 +385,13 @@ static uint64_t undo_entry_bytes(const struct recovery *r, uint64_t offset, uint
 	if (offset + PM_LINE > end)
 		return 0;
 	data = head->target >> 56 == PM_UNDO_DATA ? head->length : 0;
-	if (data > end - offset)
+	if (data > PM_UNDO_DATA_MAX)
 		return 0;
 	bytes = (sizeof(*head) + data + PM_LINE - 1) / PM_LINE * PM_LINE;
 	if (bytes > end - offset)
 		return 0;
-	if (head->sum != ph_sum(r->state->epoch, offset, (const uint64_t *)(const void *)head + 1,
-				bytes / 8 - 1))
+	if (head->sum != ph_sum(r->epoch ^ log->head, offset,
+				(const uint64_t *)(const void *)head + 1, bytes / 8 - 1))
 		return 0;
 	return bytes;
 }
@@ -355,14 +401,14 @@ static uint64_t undo_entry_bytes(const struct recovery *r, uint64_t offset, uint
  * valid one behind it that was written under a later fence means that the
  * missing one was durable once: damage, not a torn tail.
  */
-static int check_undo_tail(const struct recovery *r, uint64_t offset, uint64_t end, uint64_t gen,
-			   uint64_t ended, uint32_t seq)
+static int check_undo_tail(const struct recovery *r, const struct log_state *log, uint64_t offset,
+			   uint64_t end, uint64_t gen, uint32_t seq)
 {
 	for (uint64_t at = offset; at + PM_LINE <= end; at += PM_LINE) {
 		const struct pm_undo *head = (const struct pm_undo *)(const void *)(r->base + at);
-		bool candidate = gen ? head->gen == gen : head->gen > ended;
+		bool candidate = gen ? head->gen == gen : head->gen > log->ended;
 
-		if (candidate && head->seq >> 32 > seq && undo_entry_bytes(r, at, end))
+		if (candidate && head->seq >> 32 > seq && undo_entry_bytes(r, log, at, end))
 			return ph_error(EUCLEAN,
 					"undo log: entry %u before offset %#llx is damaged: restore the "
 					"pool from a copy",
@@ -384,22 +430,22 @@ static int add_undo(struct recovery *r, const struct pm_undo *head)
 	return 0;
 }
 
-static int scan_undo(struct recovery *r, uint64_t area, uint64_t ended)
+static int scan_undo(struct recovery *r, const struct log_state *log)
 {
-	uint64_t at = area, end = area + PM_UNDO_AREA, gen = 0, bytes;
+	uint64_t at = log->area, end = log->area + PM_UNDO_AREA, gen = 0, bytes;
 	uint32_t seq = 0;
 
-	while ((bytes = undo_entry_bytes(r, at, end))) {
+	while ((bytes = undo_entry_bytes(r, log, at, end))) {
 		const struct pm_undo *head = (const struct pm_undo *)(const void *)(r->base + at);
 		int err;
 
-		if (head->gen <= ended || (gen && head->gen != gen) || (uint32_t)head->seq != seq)
+		if (head->gen <= log->ended || (gen && head->gen != gen) || (uint32_t)head->seq != seq)
 			break;
 		gen = head->gen;
 		seq++;
 		if (head->target >> 56 == PM_UNDO_NEXT) {
 			at = PM_ENTRY_OFFSET(head->target);
-			if (at % PM_LINE || !writable_range(r, at, head->length))
+			if (at % PM_LINE || !data_range(r, at, head->length))
 				return ph_error(EUCLEAN, "an undo log goes on at offset %#llx, outside "
 							 "the pool's data",
 						(unsigned long long)at);
@@ -414,7 +460,7 @@ static int scan_undo(struct recovery *r, uint64_t area, uint64_t ended)
 			return err;
 		at += bytes;
 	}
-	return check_undo_tail(r, at, end, gen, ended, seq);
+	return check_undo_tail(r, log, at, end, gen, seq);
 }
 
 /* ---- the steps --------------------------------------------------------------------------- */
@@ -428,15 +474,18 @@ static int find_lanes(struct recovery *r)
 		return no_memory();
 	for (uint32_t i = 0; i < r->nlanes * PM_UNDO_LOGS; i++) {
 		uint64_t block = lane_block(r, i / PM_UNDO_LOGS);
-		const struct pm_undo_head *head;
 
-		if (block % PM_PAGE || !writable_range(r, block, PM_GRANULE))
+		if ((block - r->zone->data) % PM_GRANULE || !data_range(r, block, PM_GRANULE))
 			return ph_error(EUCLEAN, "lane %u lies at offset %#llx, outside the pool's data",
 					i / PM_UNDO_LOGS, (unsigned long long)block);
 		r->logs[i].head = block + i % PM_UNDO_LOGS * sizeof(struct pm_undo_head);
-		head = (const struct pm_undo_head *)(const void *)(r->base + r->logs[i].head);
-		r->logs[i].ended = head->ended;
+		r->logs[i].area = block + PM_LANE_UNDO + i % PM_UNDO_LOGS * (uint64_t)PM_UNDO_AREA;
+		if (!ph_unseal(*(const uint64_t *)(const void *)(r->base + r->logs[i].head),
+			       r->logs[i].head, &r->logs[i].ended))
+			return ph_error(EUCLEAN, "the head of an undo log at offset %#llx is damaged",
+					(unsigned long long)r->logs[i].head);
 	}
+	qsort(r->logs, r->nlanes * PM_UNDO_LOGS, sizeof(*r->logs), compare_logs);
 	return 0;
 }
 
@@ -449,10 +498,7 @@ static int read_logs(struct recovery *r)
 	for (uint32_t i = 0; i < r->nrecords && !err; i++)
 		err = walk_record(r, &r->records[i], note_entry);
 	for (uint32_t i = 0; i < r->nlanes * PM_UNDO_LOGS && !err; i++)
-		err = scan_undo(r,
-				lane_block(r, i / PM_UNDO_LOGS) + PM_LANE_UNDO +
-					i % PM_UNDO_LOGS * (uint64_t)PM_UNDO_AREA,
-				r->logs[i].ended);
+		err = scan_undo(r, &r->logs[i]);
 	return err;
 }
 
@@ -460,6 +506,10 @@ static int replay(struct recovery *r)
 {
 	int err = 0;
 
+	for (uint32_t i = 0; i < r->nrecords; i++)
+		flush_record(r, &r->records[i]);
+	/* Orders the records before what they do. */
+	err = ph_fence(r->pm, r->count);
 	qsort(r->records, r->nrecords, sizeof(*r->records), compare_stamps);
 	for (uint32_t i = 0; i < r->nrecords && !err; i++)
 		err = walk_record(r, &r->records[i], apply_entry);
@@ -484,14 +534,19 @@ static int roll_back(struct recovery *r)
 int ph_recover(struct ph_persist *pm, struct ph_count *count, char *base, uint64_t size,
 	       struct ph_recovered *done)
 {
+	const struct pm_state *state = (const struct pm_state *)(const void *)(base + PM_STATE);
 	struct recovery r = {
 		.pm = pm,
 		.count = count,
 		.base = base,
 		.size = size,
-		.state = (const struct pm_state *)(const void *)(base + PM_STATE),
+		.epoch = state->epoch,
+		.zone = (const struct pm_zone *)(const void *)(base + PM_ZONE_TABLE),
 	};
-	int err = read_logs(&r);
+	int err;
+
+	ph_unseal(state->settled, PM_STATE + offsetof(struct pm_state, settled), &r.settled);
+	err = read_logs(&r);
 
 	if (!err && r.nrecords)
 		err = replay(&r);

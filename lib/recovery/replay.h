@@ -4,7 +4,8 @@
  *
  * PROTOCOL, with what a crash after each step leaves
  *   1 read and validate every live record and undo entry: damage is EUCLEAN, and
- *     nothing has been written
+ *     nothing has been written; flush the records; FENCE: they may have been
+ *     visible, not durable, when their process was killed
  *   2 apply the records of all lanes, merged by stamp; flush
  *   3 FENCE: orders them before the rollback     replayed again: absolute entries
  *   4 roll back live undo entries, newest first; flush
@@ -13,7 +14,8 @@
  *
  * Replay may run any number of times: what it reads (rings, extensions, undo
  * areas, settled, epoch) it never writes, but for `ended` of undo heads, which it
- * takes from the records as well.
+ * takes from the records as well. The lane table may be rewritten, with what it
+ * has (R6): the caller validates it again.
  */
 #ifndef PH_REPLAY_H
 #define PH_REPLAY_H

@@ -9,6 +9,7 @@
 
 #include "alloc/tcache.h"
 #include "lane.h"
+#include "sum.h"
 
 /* Step 1. Positions are noted together with clocks, under the lane, so that all
  * records before them have stamps <= U. */
@@ -81,7 +82,8 @@ static int settle(struct pheap *heap, struct ph_count *count)
 		/* R3: orders the lines before S. */
 		if ((err = ph_fence(&heap->pm, count)))
 			return err;
-		ph_store64(&heap->pm, &heap->state->settled, u);
+		ph_store64(&heap->pm, &heap->state->settled,
+			   ph_seal(u, PM_STATE + offsetof(struct pm_state, settled)));
 		/* R4: orders S before the ring space is written again. */
 		err = ph_persist_range(&heap->pm, count, &heap->state->settled, sizeof(uint64_t));
 		if (err)
@@ -116,18 +118,29 @@ int ph_checkpoint(struct pheap *heap)
 	return err ? ph_error(EIO, "writing back to the pool failed: the heap is read-only now") : 0;
 }
 
+/*
+ * Has every record that wrote the line been settled? Lines of one stripe are told
+ * apart by its tag, unless several of them are unsettled. Records that wrote the
+ * line happened before this call, or their program does not synchronise.
+ */
+static bool line_settled(struct pheap *heap, uint64_t line, uint64_t settled)
+{
+	struct ph_stripe *stripe = ph_stripe_of(heap, line);
+	uint32_t tag;
+
+	if (ph_likely(__atomic_load_n(&stripe->word, __ATOMIC_ACQUIRE) >> 1 <= settled))
+		return true;
+	tag = __atomic_load_n(&stripe->tag, __ATOMIC_RELAXED);
+	return !(tag & PH_TAG_MIXED) && tag >> PH_TAG_LANE_BITS != line >> PH_STRIPE_BITS;
+}
+
 int ph_settle_range(struct pheap *heap, uint64_t offset, uint64_t length)
 {
 	uint64_t last = (offset + length - 1) / PM_LINE, n = last - offset / PM_LINE + 1;
 	uint64_t settled = ph_settled(heap);
 
-	if (n > PH_STRIPES)
-		n = PH_STRIPES;
-	for (uint64_t i = 0; i < n; i++) {
-		const struct ph_stripe *stripe = ph_stripe_of(heap, last - i);
-
-		if (__atomic_load_n(&stripe->word, __ATOMIC_ACQUIRE) >> 1 > settled)
+	for (uint64_t i = 0; i < n; i++)
+		if (!line_settled(heap, last - i, settled))
 			return ph_checkpoint(heap);
-	}
 	return 0;
 }

@@ -13,6 +13,16 @@
 #include "alloc/span.h"
 #include "alloc/tcache.h"
 #include "record.h"
+#include "sum.h"
+
+void ph_lane_read(struct pheap *heap, struct ph_lane *lane)
+{
+	for (unsigned i = 0; i < PM_UNDO_LOGS; i++) {
+		struct ph_undo_log *log = &lane->logs[i];
+
+		ph_unseal(*(const uint64_t *)(const void *)ph_at(heap, log->head), log->head, &log->gen);
+	}
+}
 
 struct ph_lane *ph_lane_new(struct pheap *heap, uint64_t block, uint32_t index)
 {
@@ -23,13 +33,12 @@ struct ph_lane *ph_lane_new(struct pheap *heap, uint64_t block, uint32_t index)
 	memset(lane, 0, offsetof(struct ph_lane, dirty));
 	lane->block = block;
 	lane->index = index;
-	lane->clock = lane->visited = heap->settled;
+	lane->clock = lane->visited = ph_settled(heap);
 	for (unsigned i = 0; i < PM_UNDO_LOGS; i++) {
 		struct ph_undo_log *log = &lane->logs[i];
 
 		log->head = block + i * sizeof(struct pm_undo_head);
 		log->area = block + PM_LANE_UNDO + i * PM_UNDO_AREA;
-		log->gen = ((const struct pm_undo_head *)(const void *)ph_at(heap, log->head))->ended;
 	}
 	return lane;
 }
@@ -42,13 +51,14 @@ struct ph_lane *ph_lane_new(struct pheap *heap, uint64_t block, uint32_t index)
 static int publish_block(struct pheap *heap, struct ph_slab *slab, uint32_t index)
 {
 	struct ph_tcache *cache = ph_tcache_get(heap);
+	struct ph_count *count = cache ? &cache->count : &heap->count;
 	char *head = ph_at(heap, slab->start);
 	struct ph_rec rec;
 	int err;
 
 	ph_store_zero(&heap->pm, head, PM_PAGE);
 	/* Orders the zeroed head page before the record that makes it a lane's. */
-	err = ph_persist_range(&heap->pm, &cache->count, head, PM_PAGE);
+	err = ph_persist_range(&heap->pm, count, head, PM_PAGE);
 	if (err)
 		return err;
 	ph_rec_init(&rec, heap, NULL);

@@ -50,6 +50,9 @@ struct ph_lane *ph_lane_mine(struct ph_tcache *cache);
 /* Make the DRAM side of the lane block at an offset: DRAM only. NULL: no memory. */
 struct ph_lane *ph_lane_new(struct pheap *heap, uint64_t block, uint32_t index);
 
+/* Take over what an existing lane's media says: generations go on. */
+void ph_lane_read(struct pheap *heap, struct ph_lane *lane);
+
 /*
  * A new lane on media and in DRAM; NULL where there are max already, or no room.
  * Threads are content with heap.lanes_max and share; a transaction that needs an
@@ -74,9 +77,22 @@ static inline struct ph_stripe *ph_stripe_of(const struct pheap *heap, uint64_t 
 }
 
 /*
+ * A stripe's tag: the line that was written last, by the lane that did, and
+ * whether unsettled records wrote other lines of the stripe as well.
+ */
+#define PH_TAG_MIXED (UINT32_C(1) << 31)
+#define PH_TAG_LANE_BITS 11 /* PM_LANES_MAX, and a value that no lane has */
+
+static inline uint32_t ph_stripe_tag(uint32_t lane, uint64_t line)
+{
+	return (uint32_t)(line >> PH_STRIPE_BITS) << PH_TAG_LANE_BITS | lane;
+}
+
+/*
  * Settle a range before it is written otherwise than by a record: a live record
- * would undo that at replay. Costs one load a line where nothing is live. May be
- * called with stripes held. 0 or -EIO.
+ * would undo that at replay. Costs one load a line where nothing is live, and runs
+ * a checkpoint where a live record may have written one of its lines. May be called
+ * with stripes held. 0 or -EIO.
  */
 int ph_settle_range(struct pheap *heap, uint64_t offset, uint64_t length);
 

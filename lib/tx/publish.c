@@ -14,6 +14,7 @@
 #include "lane.h"
 #include "record.h"
 #include "target.h"
+#include "undo.h"
 
 static uint64_t load(const void *word)
 {
@@ -79,6 +80,7 @@ struct change {
 	uint64_t *word;
 	struct ph_object born, dead; /* slab NULL: none */
 	uint64_t old;		     /* what the slot must hold */
+	uint64_t copied;	     /* bytes of the old object in the new one: no change may be lost */
 	bool content;		     /* the born object's content goes into the record */
 };
 
@@ -97,6 +99,8 @@ static void build(struct ph_rec *rec, const struct change *c, bool birth)
 	if (c->dead.slab && !is_large(&c->dead))
 		ph_rec_bit(rec, c->dead.slab->bits, c->dead.index, false);
 	ph_rec_word(rec, c->slot.offset, ref);
+	if (c->copied)
+		ph_rec_cover(rec, c->old, c->copied);
 }
 
 /* Under stripes and lane: is all still as it was when the record was built?
@@ -105,13 +109,17 @@ static int verify(const struct change *c)
 {
 	if (load(c->word) != c->old)
 		return -EAGAIN;
+	if (c->slot.place == PH_IN_ROOT && !ph_root_exists(c->heap, c->slot.offset))
+		return ph_error(EINVAL, "%s: the root was dropped", c->what);
+	if (c->copied && memcmp(ph_at(c->heap, c->old), ph_at(c->heap, c->born.start), c->copied))
+		return -EAGAIN; /* a record changed the old object since it was copied */
 	if (c->born.slab && (!ph_object_still(c->heap, &c->born) || ph_state(&c->born) != PH_RESERVED))
 		return ph_error(EINVAL, "%s: another thread published or freed the object", c->what);
 	if (c->dead.slab && !ph_object_still(c->heap, &c->dead))
 		return -EAGAIN; /* the slab was ended and made anew: look again */
 	if (c->dead.slab && ph_state(&c->dead) != PH_PUBLISHED)
 		return not_published(c->what, c->old);
-	return 0;
+	return c->dead.slab ? ph_undo_guards(c->heap, NULL, &c->dead) : 0;
 }
 
 /* Before the commit, so that whoever sees the link finds the states. */
@@ -168,7 +176,7 @@ static int apply_change(const struct change *c)
 	if (locked)
 		pthread_mutex_unlock(&heap->zone.lock);
 	if (!err && c->dead.slab)
-		ph_tcache_retire(rec.cache, &c->dead);
+		ph_tcache_retire(heap, rec.cache, &c->dead);
 	ph_rec_fini(&rec);
 	return err;
 }
@@ -190,48 +198,67 @@ static int prepare_content(struct change *c, unsigned flags)
 	return ph_persist_range(&c->heap->pm, &cache->count, ph_at(c->heap, c->born.start), size);
 }
 
-/* Publish the reserved object at ptr; replace: over the one that is there. */
-static int link_object(struct pheap *heap, const char *what, pheap_ref *slot, void *ptr,
-		       unsigned flags, bool replace)
+/* Check arguments that stay the same however often the slot changes. */
+static int prepare_link(struct change *c, void *ptr, unsigned flags)
 {
-	struct change c = {.heap = heap, .what = what, .word = slot};
-	int err = find_slot(heap, what, slot, &c.slot);
+	int err = find_slot(c->heap, c->what, c->word, &c->slot);
 
 	if (!err && flags & ~(unsigned)PHEAP_PERSISTED)
-		err = ph_error(EINVAL, "%s: unknown flags %#x", what, flags);
+		err = ph_error(EINVAL, "%s: unknown flags %#x", c->what, flags);
 	if (!err)
-		err = ph_reserved_find(heap, what, ptr, &c.born);
-	if (!err && c.slot.place != PH_IN_ROOT && c.slot.object.start == c.born.start)
-		err = ph_error(EINVAL, "%s: the slot lies in the object itself", what);
-	if (!err)
-		err = prepare_content(&c, flags);
+		err = ph_reserved_find(c->heap, c->what, ptr, &c->born);
+	if (!err && c->slot.place != PH_IN_ROOT && c->slot.object.start == c->born.start)
+		err = ph_error(EINVAL, "%s: the slot lies in the object itself", c->what);
+	return err ? err : prepare_content(c, flags);
+}
+
+/* Put the born object over the one that c->old refers to: -EAGAIN where the slot
+ * holds another by now. */
+static int replace_old(struct change *c)
+{
+	int err = find_linked(c->heap, c->what, c->old, &c->dead);
+
+	if (err)
+		return load(c->word) != c->old ? -EAGAIN : err;
+	return apply_change(c);
+}
+
+static int publish(struct pheap *heap, const char *what, pheap_ref *slot, void *ptr, unsigned flags)
+{
+	struct change c = {.heap = heap, .what = what, .word = slot};
+	int err = prepare_link(&c, ptr, flags);
+
 	if (err)
 		return err;
 	do {
 		c.old = load(slot);
-		c.dead.slab = NULL;
-		if (!replace && c.old)
+		if (c.old)
 			return ph_error(EEXIST, "%s: the slot already holds %#llx", what,
 					(unsigned long long)c.old);
-		if (replace && !c.old)
-			return ph_error(ENOENT, "%s: the slot is null: use pheap_publish()", what);
-		err = replace ? find_linked(heap, what, c.old, &c.dead) : 0;
-		if (err && load(slot) != c.old)
-			err = -EAGAIN;
-		else if (!err)
-			err = apply_change(&c);
+		err = apply_change(&c);
 	} while (err == -EAGAIN);
 	return err;
 }
 
 PHEAP_API int pheap_publish(pheap_t *heap, pheap_ref *slot, void *ptr, unsigned flags)
 {
-	return link_object(heap, "pheap_publish", slot, ptr, flags, false);
+	return publish(heap, "pheap_publish", slot, ptr, flags);
 }
 
 PHEAP_API int pheap_replace(pheap_t *heap, pheap_ref *slot, void *ptr, unsigned flags)
 {
-	return link_object(heap, "pheap_replace", slot, ptr, flags, true);
+	struct change c = {.heap = heap, .what = "pheap_replace", .word = slot};
+	int err = prepare_link(&c, ptr, flags);
+
+	if (err)
+		return err;
+	do {
+		c.old = load(slot);
+		if (!c.old)
+			return ph_error(ENOENT, "pheap_replace: the slot is null: use pheap_publish()");
+		err = replace_old(&c);
+	} while (err == -EAGAIN);
+	return err;
 }
 
 PHEAP_API int pheap_retire(pheap_t *heap, pheap_ref *slot)
@@ -245,11 +272,7 @@ PHEAP_API int pheap_retire(pheap_t *heap, pheap_ref *slot)
 		c.old = load(slot);
 		if (!c.old)
 			return ph_error(ENOENT, "pheap_retire: the slot is null");
-		err = find_linked(heap, c.what, c.old, &c.dead);
-		if (err && load(slot) != c.old) /* another thread retired it meanwhile */
-			err = -EAGAIN;
-		else if (!err)
-			err = apply_change(&c);
+		err = replace_old(&c); /* by nothing */
 	} while (err == -EAGAIN);
 	return err;
 }
@@ -271,40 +294,53 @@ PHEAP_API int pheap_alloc_into(pheap_t *heap, pheap_ref *slot, size_t size, cons
 		memcpy(ptr, content, size);
 	else
 		memset(ptr, 0, size);
-	err = link_object(heap, "pheap_alloc_into", slot, ptr, 0, false);
+	err = publish(heap, "pheap_alloc_into", slot, ptr, 0);
 	if (err && err != -EIO)
 		pheap_free(heap, ptr);
 	return err;
 }
 
-PHEAP_API int pheap_resize(pheap_t *heap, pheap_ref *slot, size_t size)
+/* One attempt, for the object that the slot holds now. */
+static int try_resize(struct change *c, size_t size)
 {
-	struct ph_target target;
-	struct ph_object old;
+	uint64_t old_size;
 	void *ptr;
-	uint64_t ref;
-	int err = find_slot(heap, "pheap_resize", slot, &target);
+	int err;
 
-	if (err)
-		return err;
-	if (!size)
-		return ph_error(EINVAL, "pheap_resize: size is 0: use pheap_retire()");
-	ref = load(slot);
-	if (!ref)
+	c->old = load(c->word);
+	if (!c->old)
 		return ph_error(ENOENT, "pheap_resize: the slot is null");
-	if ((err = find_linked(heap, "pheap_resize", ref, &old)))
-		return err;
-	if (ph_state(&old) != PH_PUBLISHED)
-		return not_published("pheap_resize", ref);
-	if (size <= old.slab->size && size > old.slab->size / 2)
+	err = find_linked(c->heap, c->what, c->old, &c->dead);
+	if (err || ph_state(&c->dead) != PH_PUBLISHED)
+		return load(c->word) != c->old ? -EAGAIN : not_published(c->what, c->old);
+	old_size = c->dead.slab->size;
+	if (size <= old_size && size > old_size / 2)
 		return 0;
-	ptr = pheap_alloc(heap, size);
+	ptr = pheap_alloc(c->heap, size);
 	if (!ptr)
 		return -errno;
-	memcpy(ptr, ph_at(heap, ref), size < old.slab->size ? size : old.slab->size);
-	err = link_object(heap, "pheap_resize", slot, ptr, 0, true);
+	c->copied = size < old_size ? size : old_size;
+	memcpy(ptr, ph_at(c->heap, c->old), c->copied);
+	err = prepare_link(c, ptr, 0);
+	if (!err)
+		err = replace_old(c);
 	if (err && err != -EIO)
-		pheap_free(heap, ptr);
+		pheap_free(c->heap, ptr);
+	return err;
+}
+
+PHEAP_API int pheap_resize(pheap_t *heap, pheap_ref *slot, size_t size)
+{
+	struct change c = {.heap = heap, .what = "pheap_resize", .word = slot};
+	int err = find_slot(heap, c.what, slot, &c.slot);
+
+	if (!err && !size)
+		err = ph_error(EINVAL, "pheap_resize: size is 0: use pheap_retire()");
+	if (err)
+		return err;
+	do {
+		err = try_resize(&c, size);
+	} while (err == -EAGAIN);
 	return err;
 }
 
@@ -316,6 +352,11 @@ static int commit_write(struct ph_rec *rec, const struct ph_target *target)
 
 	if (err)
 		return err;
+	if (target->place == PH_IN_ROOT && !ph_root_exists(rec->heap, target->offset)) {
+		ph_rec_unlock(rec);
+		return ph_error(EINVAL, "the root at offset %#llx was dropped",
+				(unsigned long long)target->offset);
+	}
 	touch_target(rec->heap, target);
 	return ph_rec_commit(rec);
 }

@@ -18,6 +18,7 @@ void ph_rec_init(struct ph_rec *rec, struct pheap *heap, struct pheap_tx *tx)
 	rec->tx = tx;
 	rec->lane = NULL;
 	rec->cache = ph_tcache_get(heap);
+	rec->count = ph_likely(rec->cache != NULL) ? &rec->cache->count : &heap->count;
 	rec->words = rec->word_space;
 	rec->n = PM_RECORD_WORDS;
 	rec->cap = PH_REC_WORDS;
@@ -26,12 +27,17 @@ void ph_rec_init(struct ph_rec *rec, struct pheap *heap, struct pheap_tx *tx)
 	rec->lines = rec->line_space;
 	rec->nlines = 0;
 	rec->lines_cap = PH_REC_LINES;
-	rec->error = rec->cache ? 0 : -ENOMEM;
+	rec->error = 0;
 	rec->extension = rec->room = NULL;
-	/* Now, because making a lane takes locks that the caller may hold later. */
-	if (ph_likely(rec->cache && ph_logs(&heap->pm)))
+	if (!ph_logs(&heap->pm))
+		return;
+	/* Now, because making a lane takes locks that the caller may hold later. A thread
+	 * for whose cache there is no memory uses the first lane, which always exists. */
+	if (ph_likely(rec->cache != NULL))
 		rec->lane = ph_likely(rec->cache->lane != NULL) ? rec->cache->lane
 								 : ph_lane_mine(rec->cache);
+	else
+		rec->lane = heap->lanes[0];
 }
 
 void ph_rec_fini(struct ph_rec *rec)
@@ -48,14 +54,18 @@ void ph_rec_fini(struct ph_rec *rec)
 
 /* ---- building ---------------------------------------------------------- */
 
+/* 2 GiB of entries, and 16 GiB of lines. */
+#define WORDS_MAX (UINT64_C(1) << 28)
+#define LINES_MAX (1u << 28)
+
 bool ph_rec_grow_words(struct ph_rec *rec, uint32_t more)
 {
-	uint32_t cap = rec->cap;
+	uint64_t needed = (uint64_t)rec->n + more + 8, cap = rec->cap;
 	uint64_t *words;
 
-	while (cap < rec->n + more + 8)
+	while (cap < needed)
 		cap *= 2;
-	words = rec->error ? NULL : aligned_alloc(64, cap * sizeof(*words));
+	words = rec->error || cap > WORDS_MAX ? NULL : aligned_alloc(64, cap * sizeof(*words));
 	if (!words) {
 		rec->error = rec->error ? rec->error : ph_error(ENOMEM, "no memory for a redo record");
 		return false;
@@ -64,14 +74,14 @@ bool ph_rec_grow_words(struct ph_rec *rec, uint32_t more)
 	if (rec->words != rec->word_space)
 		free(rec->words);
 	rec->words = words;
-	rec->cap = cap;
+	rec->cap = (uint32_t)cap;
 	return true;
 }
 
 bool ph_rec_grow_lines(struct ph_rec *rec)
 {
 	uint32_t cap = rec->lines_cap * 2;
-	uint64_t *lines = rec->error ? NULL : malloc(cap * sizeof(*lines));
+	uint64_t *lines = rec->error || cap > LINES_MAX ? NULL : malloc(cap * sizeof(*lines));
 
 	if (!lines) {
 		rec->error = rec->error ? rec->error : ph_error(ENOMEM, "no memory for a redo record");
@@ -243,6 +253,12 @@ static bool first_of_stripe(const struct ph_rec *rec, uint32_t i)
 	return !i || (rec->lines[i] ^ rec->lines[i - 1]) & (PH_STRIPES - 1);
 }
 
+/* By its holder, whom vain attempts of others do not disturb. */
+static uint64_t word_of(const struct ph_stripe *stripe)
+{
+	return __atomic_load_n(&stripe->word, __ATOMIC_RELAXED);
+}
+
 /* Take them in the order of their index; true where one has an open snapshot. */
 static bool take_stripes(struct ph_rec *rec)
 {
@@ -256,8 +272,8 @@ static bool take_stripes(struct ph_rec *rec)
 			continue;
 		ph_bitlock_take(&stripe->word);
 		snapped |= __atomic_load_n(&stripe->snaps, __ATOMIC_RELAXED) != 0;
-		if (stripe->word >> 1 > stamp)
-			stamp = stripe->word >> 1;
+		if (word_of(stripe) >> 1 > stamp)
+			stamp = word_of(stripe) >> 1;
 	}
 	rec->stamp = stamp;
 	return snapped;
@@ -270,7 +286,7 @@ static void give_stripes(struct ph_rec *rec, uint64_t stamp)
 		struct ph_stripe *stripe = ph_stripe_of(rec->heap, rec->lines[i]);
 
 		if (first_of_stripe(rec, i))
-			ph_bitlock_give(&stripe->word, stamp ? stamp << 1 : stripe->word);
+			ph_bitlock_give(&stripe->word, stamp ? stamp << 1 : word_of(stripe));
 	}
 }
 
@@ -340,14 +356,16 @@ static int spill(struct ph_rec *rec)
 	if (rec->room && rec->room->size >= bytes) {
 		rec->extension = rec->room;
 		rec->room = NULL;
-	} else if ((err = ph_large_reserve(heap, bytes, &rec->extension))) {
+	} else if ((err = ph_span_reserve(heap, PM_KIND_LARGE, 0, bytes, &rec->extension))) {
+		/* No squeezing here: it ends spans, and births that are staged in this
+		 * record would undo that in the tree. */
 		return err;
 	}
 	memset(&rec->words[rec->n], 0, bytes - n * 8); /* ph_rec_room() keeps a line free */
-	ph_copy_nt(&heap->pm, &rec->cache->count, ph_at(heap, rec->extension->start),
+	ph_copy_nt(&heap->pm, rec->count, ph_at(heap, rec->extension->start),
 		   &rec->words[PM_RECORD_WORDS], bytes);
 	/* Orders the extension before the record that refers to it. */
-	return ph_fence(&heap->pm, &rec->cache->count);
+	return ph_fence(&heap->pm, rec->count);
 }
 
 int ph_rec_lock(struct ph_rec *rec)
@@ -371,18 +389,23 @@ int ph_rec_lock(struct ph_rec *rec)
 			return err;
 		}
 		ph_bitlock_take(&rec->lane->lock);
-		if (ph_likely(lane_has_room(rec)))
+		/* Behind a record whose write-back failed there must be none. */
+		err = ph_persist_error(&heap->pm);
+		if (ph_likely(!err && lane_has_room(rec)))
 			return 0;
 		ph_bitlock_give(&rec->lane->lock, 0);
 		give_stripes(rec, 0);
-		if ((err = ph_checkpoint(heap)))
+		if (err || (err = ph_checkpoint(heap)))
 			return err;
 	}
 }
 
+/* As many lines as there are stripes have them all. */
 void ph_rec_cover(struct ph_rec *rec, uint64_t offset, uint64_t length)
 {
-	add_lines(rec, offset, length);
+	const uint64_t all = (uint64_t)PH_STRIPES * PM_LINE;
+
+	add_lines(rec, offset, length < all ? length : all);
 }
 
 int ph_rec_lock_stripes(struct ph_rec *rec)
@@ -423,9 +446,9 @@ static void write_ring(struct ph_rec *rec, const uint64_t *words, uint32_t lines
 	uint32_t first = lines < PM_RING_LINES - at ? lines : PM_RING_LINES - at;
 	char *ring = ph_at(heap, rec->lane->block + PM_LANE_RING);
 
-	ph_copy_nt(&heap->pm, &rec->cache->count, ring + at * PM_LINE, words, first * PM_LINE);
+	ph_copy_nt(&heap->pm, rec->count, ring + at * PM_LINE, words, first * PM_LINE);
 	if (lines > first)
-		ph_copy_nt(&heap->pm, &rec->cache->count, ring, words + first * 8,
+		ph_copy_nt(&heap->pm, rec->count, ring, words + first * 8,
 			   (lines - first) * PM_LINE);
 }
 
@@ -452,17 +475,12 @@ static int write_record(struct ph_rec *rec, uint64_t stamp)
 	w[2] = lane->prev;
 	w[0] = ph_sum(rec->heap->epoch, place, w + 1, n - 1);
 	write_ring(rec, w, lines);
-	rec->cache->count.records++;
-	rec->cache->count.record_lines += lines;
+	rec->count->records++;
+	rec->count->record_lines += lines;
 	lane->pos += lines;
 	lane->prev = lane->clock = stamp;
 	/* The commit point. Orders the record before the stores that apply it. */
-	return ph_fence(&rec->heap->pm, &rec->cache->count);
-}
-
-static uint32_t stripe_tag(const struct ph_lane *lane, uint64_t line)
-{
-	return (uint32_t)(line >> PH_STRIPE_BITS) << 11 | lane->index;
+	return ph_fence(&rec->heap->pm, rec->count);
 }
 
 /*
@@ -474,15 +492,19 @@ static uint32_t stripe_tag(const struct ph_lane *lane, uint64_t line)
 static void note_dirty(struct ph_rec *rec)
 {
 	struct ph_lane *lane = rec->lane;
+	uint64_t settled = ph_settled(rec->heap);
 
 	for (uint32_t i = 0; i < rec->nlines; i++) {
-		uint64_t line = rec->lines[i];
+		uint64_t line = rec->lines[i], stamp;
 		struct ph_stripe *stripe = ph_stripe_of(rec->heap, line);
-		uint32_t tag = stripe_tag(lane, line);
+		uint32_t tag = ph_stripe_tag(lane->index, line), seen = stripe->tag;
 
-		if (stripe->tag == tag && stripe->word >> 1 > lane->visited)
+		stamp = word_of(stripe) >> 1;
+		if ((seen & ~PH_TAG_MIXED) == tag && stamp > lane->visited)
 			continue;
-		stripe->tag = tag;
+		if (stamp > settled && (seen & PH_TAG_MIXED || (seen ^ tag) >> PH_TAG_LANE_BITS))
+			tag |= PH_TAG_MIXED;
+		__atomic_store_n(&stripe->tag, tag, __ATOMIC_RELAXED);
 		lane->dirty[lane->ndirty++] = line;
 	}
 }
@@ -493,11 +515,12 @@ static int flush_lines(struct ph_rec *rec)
 	struct pheap *heap = rec->heap;
 
 	for (uint32_t i = 0; i < rec->nlines; i++) {
-		ph_stripe_of(heap, rec->lines[i])->tag = UINT32_MAX; /* no lane has it */
-		ph_flush(&heap->pm, &rec->cache->count, ph_at(heap, rec->lines[i] * PM_LINE), PM_LINE);
+		__atomic_store_n(&ph_stripe_of(heap, rec->lines[i])->tag, UINT32_MAX,
+				 __ATOMIC_RELAXED); /* mixed; no lane has it */
+		ph_flush(&heap->pm, rec->count, ph_at(heap, rec->lines[i] * PM_LINE), PM_LINE);
 	}
 	/* R3: orders them before any S that covers the record. */
-	return ph_fence(&heap->pm, &rec->cache->count);
+	return ph_fence(&heap->pm, rec->count);
 }
 
 int ph_rec_commit(struct ph_rec *rec)

@@ -20,14 +20,17 @@
 
 #include "heap.h"
 
-#define PH_REC_WORDS 64 /* in place: content of PH_INLINE_MAX and six entries */
+/* In place: content of PH_INLINE_MAX and an operation's entries; the birth or death
+ * of a span in the deepest tree, which must not allocate. */
+#define PH_REC_WORDS 128
 #define PH_REC_LINES 24
 
 struct ph_rec {
 	struct pheap *heap;
 	struct pheap_tx *tx; /* its snapshots do not conflict */
 	struct ph_lane *lane;
-	struct ph_tcache *cache;
+	struct ph_tcache *cache; /* NULL: no memory for one */
+	struct ph_count *count;
 	uint64_t *words;     /* header and entries */
 	uint32_t n, cap;
 	uint32_t apply_from; /* entries before it are in place already */

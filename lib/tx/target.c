@@ -3,16 +3,22 @@
  */
 #include "target.h"
 
+bool ph_root_exists(const struct pheap *heap, uint64_t offset)
+{
+	const struct pm_root *root =
+		(const struct pm_root *)(const void *)ph_at(heap, offset / PM_LINE * PM_LINE);
+
+	/* The first has no name, and is always there. */
+	return offset < PM_ROOTS + PM_LINE || __atomic_load_n(&root->name[0], __ATOMIC_RELAXED);
+}
+
 /* A root's reference, and only of a root that exists. */
 static bool in_root(const struct pheap *heap, uint64_t offset, uint64_t length)
 {
-	const struct pm_root *root;
-
-	if (offset < PM_ROOTS || offset >= PM_ROOTS + PM_ROOT_SLOTS * sizeof(*root))
+	if (offset < PM_ROOTS || offset >= PM_ROOTS + PM_ROOT_SLOTS * sizeof(struct pm_root))
 		return false;
-	root = (const struct pm_root *)(const void *)ph_at(heap, offset / PM_LINE * PM_LINE);
 	return offset % PM_LINE == offsetof(struct pm_root, ref) && length == 8 &&
-	       (offset < PM_ROOTS + PM_LINE || root->name[0]);
+	       ph_root_exists(heap, offset);
 }
 
 static const enum ph_place places[] = {
@@ -26,18 +32,20 @@ int ph_target_find(struct pheap *heap, const char *what, const void *addr, uint6
 		   struct ph_target *target)
 {
 	struct ph_object *object = &target->object;
+	enum ph_state state;
 
 	target->offset = ph_off(heap, addr);
 	if (in_root(heap, target->offset, length)) {
 		target->place = PH_IN_ROOT;
 		return 0;
 	}
-	if (!ph_object_find(heap, target->offset, object) || ph_state(object) < PH_RESERVED)
+	state = ph_object_find(heap, target->offset, object) ? ph_state(object) : PH_FREE;
+	if (state < PH_RESERVED)
 		return ph_error(EINVAL, "%s: %p lies in no object of this heap", what, addr);
 	if (length > object->start + object->slab->size - target->offset)
 		return ph_error(EINVAL, "%s: %llu bytes at %p end behind the object that they begin in",
 				what, (unsigned long long)length, addr);
-	target->place = places[ph_state(object)];
+	target->place = places[state];
 	return 0;
 }
 

@@ -27,6 +27,10 @@ struct ph_target {
 int ph_target_find(struct pheap *heap, const char *what, const void *addr, uint64_t length,
 		   struct ph_target *target);
 
+/* Does the root whose reference is at offset exist? Again, under its stripe: it may
+ * have been dropped since. */
+bool ph_root_exists(const struct pheap *heap, uint64_t offset);
+
 /* The same for an aligned word in a root or a published object. */
 int ph_word_find(struct pheap *heap, const char *what, const void *addr, struct ph_target *target);
 

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #include "alloc/tcache.h"
+#include "sum.h"
 #include "lane.h"
 #include "record.h"
 #include "target.h"
@@ -30,6 +31,8 @@ static int usable(const struct pheap_tx *tx, const char *what)
 {
 	if (!tx)
 		return ph_error(EINVAL, "%s: the transaction is NULL", what);
+	if (!tx->open)
+		return ph_error(EINVAL, "%s: the transaction has ended", what);
 	return ph_heap_writable(tx->heap, what);
 }
 
@@ -67,6 +70,7 @@ PHEAP_API pheap_tx_t *pheap_tx_begin(pheap_t *heap)
 	else if (!(tx = new_handle(heap)))
 		return ph_null(ENOMEM, "no memory for a transaction");
 	cache->count.begun++;
+	tx->open = true;
 	return tx;
 }
 
@@ -81,11 +85,18 @@ static void end(struct pheap_tx *tx)
 	tx->extension = NULL;
 	tx->words = 0;
 	tx->nobjects = tx->nwrites = 0;
-	if (!cache) /* no memory: the handle waits for the heap to go away */
-		return;
-	cache->count.ended++;
-	tx->spare = cache->tx_spare;
-	cache->tx_spare = tx;
+	tx->open = false;
+	if (cache) {
+		cache->count.ended++;
+		tx->spare = cache->tx_spare;
+		cache->tx_spare = tx;
+	} else { /* no memory for one: to the heap */
+		pthread_mutex_lock(&tx->heap->tx_lock);
+		tx->heap->count.ended++;
+		tx->spare = tx->heap->tx_spare;
+		tx->heap->tx_spare = tx;
+		pthread_mutex_unlock(&tx->heap->tx_lock);
+	}
 }
 
 bool ph_tx_open(struct pheap *heap)
@@ -129,16 +140,19 @@ void ph_tx_delete_all(struct pheap *heap)
 /* Entry words for the birth or death of a span: two of its descriptor, and at most
  * four words in each line of the tree's path, for both ends. */
 #define SPAN_WORDS (2u * (2 + 2 * 4 * 5))
+/* The entry that ends the undo generation. */
+#define END_WORDS 2u
 
-static uint64_t object_words(const struct ph_object *object, bool dies)
+static uint32_t object_words(const struct ph_object *object, bool dies)
 {
 	const struct ph_slab *slab = object->slab;
-	uint64_t words = 1;
+	uint32_t words = 1;
 
-	if (slab->kind == PM_KIND_LARGE || (!dies && !slab->born))
+	if (slab->kind == PM_KIND_LARGE ||
+	    (!dies && !__atomic_load_n(&slab->born, __ATOMIC_ACQUIRE)))
 		words += SPAN_WORDS;
 	if (!dies && slab->size <= PHEAP_INLINE_MAX)
-		words += 1 + slab->size / 8;
+		words += 1 + (uint32_t)slab->size / 8;
 	return words;
 }
 
@@ -149,11 +163,11 @@ static uint64_t object_words(const struct ph_object *object, bool dies)
  */
 static int reserve_words(struct pheap_tx *tx, uint64_t more)
 {
-	uint64_t bytes = (tx->words + more) * 8 + PM_LINE;
+	uint64_t words = tx->words + more + END_WORDS, bytes = words * 8 + PM_LINE;
 	struct ph_slab *span;
 	int err;
 
-	if (tx->words + more > PH_REC_RING_WORDS && (!tx->extension || tx->extension->size < bytes) &&
+	if (words > PH_REC_RING_WORDS && (!tx->extension || tx->extension->size < bytes) &&
 	    ph_logs(&tx->heap->pm)) {
 		err = ph_large_reserve(tx->heap, 2 * bytes, &span);
 		if (err == -ENOSPC)
@@ -172,7 +186,8 @@ static int reserve_words(struct pheap_tx *tx, uint64_t more)
 
 static int add_object(struct pheap_tx *tx, const struct ph_object *object, bool dies)
 {
-	int err = reserve_words(tx, object_words(object, dies));
+	uint32_t words = object_words(object, dies);
+	int err = reserve_words(tx, words);
 
 	if (err)
 		return err;
@@ -185,7 +200,7 @@ static int add_object(struct pheap_tx *tx, const struct ph_object *object, bool 
 		tx->objects = grown;
 		tx->objects_cap = cap;
 	}
-	tx->objects[tx->nobjects++] = (struct ph_tx_object){*object, dies};
+	tx->objects[tx->nobjects++] = (struct ph_tx_object){*object, words, dies};
 	ph_set_state(ph_state_of(object), dies ? PH_DYING : PH_TX);
 	return 0;
 }
@@ -229,33 +244,48 @@ PHEAP_API void *pheap_tx_zalloc(pheap_tx_t *tx, size_t size)
 	return ptr;
 }
 
-/* An object of the transaction's own is given back at once. */
-static int drop_own(struct pheap_tx *tx, const struct ph_object *object)
+/* The transaction's own object that begins at start; NULL: another's. From the newest
+ * on: that is the one a program is filling. */
+static struct ph_tx_object *find_own(struct pheap_tx *tx, uint64_t start)
 {
-	for (uint32_t i = tx->nobjects; i--;) {
-		const struct ph_tx_object *own = &tx->objects[i];
+	for (uint32_t i = tx->nobjects; i--;)
+		if (!tx->objects[i].dies && tx->objects[i].object.start == start)
+			return &tx->objects[i];
+	return NULL;
+}
 
-		if (own->dies || own->object.start != object->start)
-			continue;
-		ph_set_state(ph_state_of(object), PH_RESERVED);
-		tx->objects[i] = tx->objects[--tx->nobjects];
-		return pheap_free(tx->heap, ph_at(tx->heap, object->start));
-	}
-	return ph_error(EINVAL, "pheap_tx_free: the object belongs to another transaction");
+static int not_own(const char *what)
+{
+	return ph_error(EINVAL, "%s: the object belongs to another transaction", what);
+}
+
+/* An object of the transaction's own is given back at once. */
+static int drop_own(struct pheap_tx *tx, const char *what, const struct ph_object *object)
+{
+	struct ph_tx_object *own = find_own(tx, object->start);
+
+	if (!own)
+		return not_own(what);
+	tx->words -= own->words;
+	*own = tx->objects[--tx->nobjects];
+	ph_set_state(ph_state_of(object), PH_RESERVED);
+	return pheap_free(tx->heap, ph_at(tx->heap, object->start));
 }
 
 static int free_object(struct pheap_tx *tx, const char *what, uint64_t offset)
 {
 	struct ph_object object;
+	int err;
 
 	if (!ph_object_find(tx->heap, offset, &object) || object.start != offset)
 		return ph_error(EINVAL, "%s: offset %#llx is not the start of an object", what,
 				(unsigned long long)offset);
 	switch (ph_state(&object)) {
 	case PH_PUBLISHED:
-		return add_object(tx, &object, true);
+		err = ph_undo_guards(tx->heap, tx, &object);
+		return err ? err : add_object(tx, &object, true);
 	case PH_TX:
-		return drop_own(tx, &object);
+		return drop_own(tx, what, &object);
 	case PH_DYING:
 		return ph_error(EINVAL, "%s: a transaction frees the object already", what);
 	case PH_RESERVED:
@@ -281,20 +311,24 @@ struct write {
 	uint64_t data[];
 };
 
-static uint32_t write_words(uint64_t length)
+static uint64_t write_words(uint64_t length)
 {
-	return (uint32_t)(sizeof(struct write) / 8 + (length + 7) / 8);
+	return sizeof(struct write) / 8 + (length + 7) / 8;
 }
+
+/* 1 GiB: what a record can hold, with room to spare. */
+#define WRITES_MAX (UINT64_C(1) << 27)
 
 static int add_write(struct pheap_tx *tx, const struct ph_target *target, const void *src,
 		     uint64_t length)
 {
-	uint64_t needed = tx->nwrites + (uint64_t)write_words(length), cap = tx->writes_cap;
+	uint64_t needed = tx->nwrites + write_words(length), cap = tx->writes_cap;
 	struct write *write;
 	int err;
 
-	if (needed > UINT32_MAX)
-		return ph_error(ENOMEM, "a transaction's redo writes are limited to 32 GiB");
+	if (needed > WRITES_MAX)
+		return ph_error(ENOSPC, "the redo writes of a transaction are limited to 1 GiB: use "
+					"snapshots for so much");
 	err = reserve_words(tx, length / 8 + length / 256 + 2);
 	if (err)
 		return err;
@@ -307,7 +341,7 @@ static int add_write(struct pheap_tx *tx, const struct ph_target *target, const 
 		if (!grown)
 			return ph_error(ENOMEM, "no memory for a transaction's writes");
 		tx->writes = grown;
-		tx->writes_cap = (uint32_t)(cap > UINT32_MAX ? UINT32_MAX : cap);
+		tx->writes_cap = (uint32_t)cap;
 	}
 	write = (struct write *)&tx->writes[tx->nwrites];
 	write->slab = target->place == PH_IN_ROOT ? NULL : target->object.slab;
@@ -323,6 +357,8 @@ static int write_target(struct pheap_tx *tx, const char *what, const struct ph_t
 {
 	switch (target->place) {
 	case PH_IN_TX: /* not visible to anyone yet: commit makes it durable */
+		if (!find_own(tx, target->object.start))
+			return not_own(what);
 		memmove(dst, src, length);
 		return 0;
 	case PH_IN_RESERVED:
@@ -394,6 +430,8 @@ static int check_range(struct pheap_tx *tx, const struct pheap_range *range, str
 	if (!err && target.place == PH_IN_RESERVED)
 		err = ph_error(EINVAL, "pheap_tx_snapshot: %p lies in a reserved object, which needs none",
 			       range->addr);
+	if (!err && target.place == PH_IN_TX && !find_own(tx, target.object.start))
+		err = not_own("pheap_tx_snapshot");
 	if (err)
 		return err;
 	*out = (struct ph_range){target.offset, target.offset + range->length};
@@ -439,8 +477,7 @@ PHEAP_API int pheap_tx_snapshot(pheap_tx_t *tx, void *addr, size_t length)
 static void add_undo_end(struct ph_rec *rec, const struct pheap_tx *tx)
 {
 	if (tx->undo.n)
-		ph_rec_word(rec, tx->undo.log->head + offsetof(struct pm_undo_head, ended),
-			    tx->undo.gen);
+		ph_rec_word(rec, tx->undo.log->head, ph_seal(tx->undo.gen, tx->undo.log->head));
 }
 
 static int roll_back(struct pheap_tx *tx)
@@ -453,7 +490,7 @@ static int roll_back(struct pheap_tx *tx)
 	ph_rec_init(&rec, tx->heap, tx);
 	err = rec.error;
 	if (!err)
-		err = ph_undo_restore(tx, &rec.cache->count);
+		err = ph_undo_restore(tx, rec.count);
 	if (!err) {
 		add_undo_end(&rec, tx);
 		err = ph_rec_lock(&rec);
@@ -486,6 +523,8 @@ PHEAP_API int pheap_tx_abort(pheap_tx_t *tx)
 	if (!tx)
 		return 0;
 	err = ph_heap_usable(tx->heap, "pheap_tx_abort");
+	if (!err && !tx->open)
+		err = ph_error(EINVAL, "pheap_tx_abort: the transaction has ended");
 	return err ? err : abort_tx(tx);
 }
 
@@ -594,7 +633,7 @@ static void build(struct ph_rec *rec, const struct pheap_tx *tx, bool fits, bool
 			ph_rec_word(rec, write->offset, write->data[0]);
 		else
 			ph_rec_bytes(rec, write->offset, write->data, write->length);
-		i += write_words(write->length);
+		i += (uint32_t)write_words(write->length);
 	}
 	add_undo_end(rec, tx);
 }
@@ -607,7 +646,7 @@ static void set_states(const struct pheap_tx *tx, bool fits)
 
 		if (write->slab)
 			ph_touch(tx->heap, write->slab);
-		i += write_words(write->length);
+		i += (uint32_t)write_words(write->length);
 	}
 	for (uint32_t i = 0; i < tx->nobjects; i++) {
 		const struct ph_tx_object *own = &tx->objects[i];
@@ -616,6 +655,24 @@ static void set_states(const struct pheap_tx *tx, bool fits)
 			ph_touch(tx->heap, own->object.slab);
 		ph_set_state(ph_state_of(&own->object), own->dies ? PH_LIMBO : PH_PUBLISHED);
 	}
+}
+
+/* Under stripes and lane: what may have changed since the operation was asked for. */
+static int verify(struct pheap_tx *tx)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; i < tx->nwrites;) {
+		const struct write *write = (const struct write *)&tx->writes[i];
+
+		if (!write->slab && !ph_root_exists(tx->heap, write->offset))
+			return ph_error(EINVAL, "pheap_tx_commit: a root that is written to was dropped");
+		i += (uint32_t)write_words(write->length);
+	}
+	for (uint32_t i = 0; i < tx->nobjects && !err; i++)
+		if (tx->objects[i].dies)
+			err = ph_undo_guards(tx->heap, tx, &tx->objects[i].object);
+	return err;
 }
 
 static int commit_record(struct ph_rec *rec, struct pheap_tx *tx, bool fits)
@@ -628,7 +685,9 @@ static int commit_record(struct ph_rec *rec, struct pheap_tx *tx, bool fits)
 		pthread_mutex_lock(&heap->zone.lock);
 	build(rec, tx, fits, spans);
 	err = ph_rec_lock(rec);
-	if (!err) {
+	if (!err && (err = verify(tx))) {
+		ph_rec_unlock(rec);
+	} else if (!err) {
 		set_states(tx, fits);
 		err = ph_rec_commit(rec);
 	}
@@ -649,7 +708,7 @@ static void retire_freed(struct pheap_tx *tx, struct ph_tcache *cache)
 {
 	for (uint32_t i = 0; i < tx->nobjects; i++)
 		if (tx->objects[i].dies)
-			ph_tcache_retire(cache, &tx->objects[i].object);
+			ph_tcache_retire(tx->heap, cache, &tx->objects[i].object);
 }
 
 PHEAP_API int pheap_tx_commit(pheap_tx_t *tx)
@@ -659,7 +718,7 @@ PHEAP_API int pheap_tx_commit(pheap_tx_t *tx)
 	int err = usable(tx, "pheap_tx_commit");
 
 	if (err) {
-		if (tx && !tx->heap->forked)
+		if (tx && tx->open && !tx->heap->forked)
 			abort_tx(tx);
 		return err;
 	}
@@ -673,7 +732,7 @@ PHEAP_API int pheap_tx_commit(pheap_tx_t *tx)
 	tx->extension = NULL;
 	fits = content_fits(tx);
 	if (!err)
-		err = make_durable(tx, &rec.cache->count, fits);
+		err = make_durable(tx, rec.count, fits);
 	if (!err)
 		err = commit_record(&rec, tx, fits);
 	if (!err)

@@ -11,11 +11,13 @@
 /* An object that commit publishes (state TX) or frees (state DYING). */
 struct ph_tx_object {
 	struct ph_object object;
+	uint32_t words; /* of entries that it takes at most */
 	bool dies;
 };
 
 struct pheap_tx {
 	struct pheap *heap;
+	bool open; /* between begin and end: handles are used again */
 	struct pheap_tx *next, *prev; /* heap.txs; heap.tx_lock */
 	bool listed;		      /* in it: from the first snapshot on */
 	struct pheap_tx *spare;	      /* next unused handle */

@@ -15,9 +15,7 @@
 #include "record.h"
 #include "tx.h"
 
-/* Data in one entry: a page less its header, so that entries fill whole lines and
- * little is left over at the end of an area. */
-#define ENTRY_DATA (PM_PAGE - sizeof(struct pm_undo))
+#define ENTRY_DATA PM_UNDO_DATA_MAX
 /* The smallest further area; each is at least twice the one before. */
 #define AREA_MIN (4 * PM_GRANULE)
 
@@ -31,6 +29,15 @@ bool ph_undo_overlaps(struct pheap *heap, const struct pheap_tx *tx, uint64_t of
 			ph_ranges_overlap(&other->undo.saved, offset, offset + length);
 	pthread_mutex_unlock(&heap->tx_lock);
 	return found;
+}
+
+int ph_undo_guards(struct pheap *heap, const struct pheap_tx *tx, const struct ph_object *object)
+{
+	if (ph_likely(!__atomic_load_n(&heap->txs, __ATOMIC_ACQUIRE)) ||
+	    !ph_undo_overlaps(heap, tx, object->start, object->slab->size))
+		return 0;
+	return ph_error(EINVAL, "the object at offset %#llx cannot be freed: an open transaction has "
+				"snapshotted a part of it", (unsigned long long)object->start);
 }
 
 /* ---- a log for the transaction --------------------------------------------------- */
@@ -54,11 +61,10 @@ static struct ph_undo_log *take_log(struct pheap *heap, struct ph_lane *first)
 }
 
 /* Every open transaction with snapshots has one; a new lane brings more. */
-static int open_log(struct pheap_tx *tx, struct ph_tcache *cache)
+static int open_log(struct pheap_tx *tx, struct ph_lane *mine)
 {
 	struct ph_undo *undo = &tx->undo;
 	struct pheap *heap = tx->heap;
-	struct ph_lane *mine = ph_lane_mine(cache);
 	struct ph_undo_log *log = take_log(heap, mine);
 
 	while (!log && (mine = ph_lane_add(heap, PM_LANES_MAX)))
@@ -166,7 +172,7 @@ static void put_entry(struct pheap_tx *tx, struct ph_count *count, uint32_t batc
 	buffer.head.target = (uint64_t)type << 56 | target;
 	buffer.head.length = length;
 	memcpy(buffer.data, ph_at(heap, target), data);
-	buffer.head.sum = ph_sum(heap->epoch, undo->at, words + 1, bytes / 8 - 1);
+	buffer.head.sum = ph_sum(heap->epoch ^ undo->log->head, undo->at, words + 1, bytes / 8 - 1);
 	ph_copy_nt(&heap->pm, count, ph_at(heap, undo->at), &buffer, bytes);
 	undo->entries[undo->n++] = undo->at;
 	undo->at += bytes;
@@ -213,7 +219,7 @@ static void note_ranges(struct pheap_tx *tx, const struct ph_range *ranges, uint
 		tx->next = heap->txs;
 		if (tx->next)
 			tx->next->prev = tx;
-		heap->txs = tx;
+		__atomic_store_n(&heap->txs, tx, __ATOMIC_RELEASE);
 	}
 	pthread_mutex_unlock(&heap->tx_lock);
 }
@@ -278,14 +284,14 @@ static int save(struct pheap_tx *tx, struct ph_rec *held, const struct ph_range 
 	if (!err) {
 		shared = ph_rec_lock_stripes(held);
 		err = shared < 0 ? shared
-				 : save_locked(tx, &held->cache->count, ranges, n, shared, &area);
+				 : save_locked(tx, held->count, ranges, n, shared, &area);
 		if (shared >= 0)
 			ph_rec_unlock_stripes(held);
 	}
 	if (area)
 		ph_large_free(tx->heap, area, false);
 	/* U2: orders the entries before the stores that the caller makes next. */
-	return err ? err : ph_fence(&tx->heap->pm, &held->cache->count);
+	return err ? err : ph_fence(&tx->heap->pm, held->count);
 }
 
 int ph_undo_save(struct pheap_tx *tx, const struct ph_range *ranges, uint32_t n)
@@ -297,7 +303,7 @@ int ph_undo_save(struct pheap_tx *tx, const struct ph_range *ranges, uint32_t n)
 	if (held.error)
 		err = held.error;
 	if (!err && !tx->undo.log)
-		err = open_log(tx, held.cache);
+		err = open_log(tx, held.lane ? held.lane : tx->heap->lanes[0]);
 	if (!err)
 		err = save(tx, &held, ranges, n);
 	ph_rec_fini(&held);
@@ -370,7 +376,7 @@ void ph_undo_end(struct pheap_tx *tx)
 		if (tx->prev)
 			tx->prev->next = tx->next;
 		else
-			heap->txs = tx->next;
+			__atomic_store_n(&heap->txs, tx->next, __ATOMIC_RELEASE);
 		if (tx->next)
 			tx->next->prev = tx->prev;
 		pthread_mutex_unlock(&heap->tx_lock);

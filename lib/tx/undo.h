@@ -8,8 +8,10 @@
  *   them through the log, and allocates nothing before it has rolled back.
  *
  * INVARIANTS
- *   U1  An entry is live if and only if its sum holds in the current epoch and
- *       its generation is greater than the head's `ended`.
+ *   U1  An entry is live if and only if its sum holds in the current epoch and for
+ *       this log, and its generation is greater than the head's `ended`. (A span
+ *       that a log went on in may be another log's next: hence the log's part in
+ *       the sum.)
  *   U2  An entry is durable before the caller may store into its range.
  *   U3  While an entry is live, no record writes into its range, except the one
  *       that ends the generation; none that is live did so before.
@@ -50,6 +52,10 @@ struct ph_undo {
 
 /* Does a range fall into a snapshot of a transaction other than tx? */
 bool ph_undo_overlaps(struct pheap *heap, const struct pheap_tx *tx, uint64_t offset, uint64_t length);
+
+/* Lies a published object in a snapshot of a transaction other than tx? It must not
+ * be freed: abort would write into whatever comes after it. -EINVAL, or 0. */
+int ph_undo_guards(struct pheap *heap, const struct pheap_tx *tx, const struct ph_object *object);
 
 /* Save n ranges under one fence: all or none. Ranges already saved are left out. */
 int ph_undo_save(struct pheap_tx *tx, const struct ph_range *ranges, uint32_t n);

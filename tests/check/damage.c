@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "alloc/class.h"
+#include "sum.h"
 
 #define ELEMENTS(a) (sizeof(a) / sizeof(*(a)))
 
@@ -142,7 +143,12 @@ static void state_page(struct image *image)
 
 static void settled(struct image *image)
 {
-	image_state(image)->settled = UINT64_C(1) << (64 - PM_STAMP_SHIFT);
+	image_state(image)->settled = ph_seal(77, PM_STATE + 8) ^ UINT64_C(1) << 40;
+}
+
+static void epoch(struct image *image)
+{
+	image_state(image)->epoch ^= 1;
 }
 
 /* ---- zone table -------------------------------------------------------------------- */
@@ -347,6 +353,13 @@ static void lane_hole(struct image *image)
 static void lane_forgotten(struct image *image)
 {
 	image_lanes(image)[image->lanes - 1] = 0;
+}
+
+static void undo_ended(struct image *image)
+{
+	uint64_t block = image_lanes(image)[0];
+
+	memset(image->base + block, 0xff, 8);
 }
 
 static void undo_reserved(struct image *image)
@@ -648,6 +661,7 @@ const struct damage damages[] = {
 	{"T2", "reserved word of the state line", state_reserved},
 	{"T2", "behind the state line", state_page},
 	{"T3", "settled stamp", settled},
+	{"T4", "epoch", epoch},
 	{"Z1 N1 R5", "checksum of a zone", zone_sum},
 	{"Z2", "unused entry of the zone table", zone_unused},
 	{"Z2 N1 R5", "reserved word of a zone", zone_reserved},
@@ -684,6 +698,7 @@ const struct damage damages[] = {
 	{"N3 N4", "hole in the lane table", lane_hole},
 	{"N4", "lane without an entry", lane_forgotten},
 	{"U1", "reserved word of an undo head", undo_reserved},
+	{"U3", "end of an undo log", undo_ended},
 	{"U2", "behind the undo heads", undo_page},
 	{"B1 B2 B5", "value of a free block", tree_value},
 	{"B1", "value of the root", tree_root_value},

@@ -60,7 +60,7 @@ int main(int argc, char **argv)
 	image_tree(&image);
 	for (int i = 0; i < 3; i++) {
 		double start = now();
-		int err = ph_check_media(image.base, image.size, &result, print, NULL);
+		int err = ph_check_media(image.base, image.size, -1, &result, print, NULL);
 
 		printf("%.2f ms, result %d: %" PRIu64 " objects, %" PRIu64 " of %u granules used\n",
 		       (now() - start) * 1e3, err, result.objects, result.used_granules,

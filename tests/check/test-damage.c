@@ -44,7 +44,7 @@ static void note(void *arg, const struct pheap_problem *problem)
 static struct pheap_check_result check(struct image *image, struct named *named)
 {
 	struct pheap_check_result result = {.struct_size = sizeof(result)};
-	int err = ph_check_media(image->base, image->size, &result, note, named);
+	int err = ph_check_media(image->base, image->size, -1, &result, note, named);
 
 	assert_int_equal(err, result.problems ? -EUCLEAN : 0);
 	assert_int_equal(named->calls == 0, result.problems == 0);
@@ -208,7 +208,7 @@ static void problems_are_counted(void **state)
 	assert_string_equal(named.ids, "B5");
 	assert_int_equal(result.problems, image.zone.granules - HEALTHY_USED);
 	assert_true(named.calls < 32);
-	assert_int_equal(ph_check_media(image.base, image.size, &result, NULL, NULL), -EUCLEAN);
+	assert_int_equal(ph_check_media(image.base, image.size, -1, &result, NULL, NULL), -EUCLEAN);
 	image_unmap(&image);
 }
 

@@ -54,7 +54,7 @@ static struct pheap_check_result check(struct image *image)
 	int err;
 
 	mprotect(image->base, image->size, PROT_READ);
-	err = ph_check_media(image->base, image->size, &result, count, &calls);
+	err = ph_check_media(image->base, image->size, -1, &result, count, &calls);
 	mprotect(image->base, image->size, PROT_READ | PROT_WRITE);
 	assert_int_equal(err, result.problems ? -EUCLEAN : 0);
 	assert_int_equal(calls == 0, result.problems == 0);
@@ -242,7 +242,7 @@ static void truncated(void **state)
 
 		image_map(&image, sizes[i]);
 		memcpy(image.base, pristine.base, sizes[i]);
-		assert_int_equal(ph_check_media(image.base, sizes[i], &result, NULL, NULL),
+		assert_int_equal(ph_check_media(image.base, sizes[i], -1, &result, NULL, NULL),
 				 -EUCLEAN);
 		image_unmap(&image);
 	}
@@ -273,7 +273,7 @@ static void untouched(void **state)
 		 PROT_NONE);
 	mprotect(image.base + image_at(&image, 41),
 		 (uint64_t)(image.zone.granules - 41) * PM_GRANULE, PROT_NONE);
-	assert_int_equal(ph_check_media(image.base, image.size, &result, NULL, NULL), 0);
+	assert_int_equal(ph_check_media(image.base, image.size, -1, &result, NULL, NULL), 0);
 	assert_int_equal(result.objects, HEALTHY_OBJECTS);
 	assert_int_equal(result.free_granules, image.zone.granules - HEALTHY_USED);
 	image_unmap(&image);

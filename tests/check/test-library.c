@@ -49,7 +49,7 @@ static struct pheap_check_result assert_clean(struct image *image)
 	struct pheap_check_result result = {.struct_size = sizeof(result)};
 	struct named named = {.show = true};
 
-	ph_check_media(image->base, image->size, &result, note, &named);
+	ph_check_media(image->base, image->size, -1, &result, note, &named);
 	assert_string_equal(named.ids, "");
 	return result;
 }
@@ -287,7 +287,7 @@ static void damage_is_named(void **state)
 		memcpy(image.base, pristine.base, SIZE);
 		image_adopt(&image, 0);
 		damages[i].plant(&image);
-		ph_check_media(image.base, SIZE, &result, note, &named);
+		ph_check_media(image.base, SIZE, -1, &result, note, &named);
 		if (first_named(&damages[i], named.ids))
 			continue;
 		print_error("%s: expected %.2s, got \"%s\"\n", damages[i].what,

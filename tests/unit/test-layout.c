@@ -46,7 +46,7 @@ static void fixed_area(void **state)
 static void super(void **state)
 {
 	static const uint8_t magic[8] = {'P', 'H', 'E', 'A', 'P', 0x1a, 0x0d, 0x0a};
-	static const uint8_t creating[8] = {'P', 'H', 'E', 'T', 'W', 0x1a, 0x0d, 0x0a};
+	static const uint8_t creating[8] = {'P', 'H', 'E', 'A', 'W', 0x1a, 0x0d, 0x0a};
 	uint64_t word;
 
 	(void)state;
