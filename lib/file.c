@@ -32,7 +32,8 @@ static int lock_file(struct ph_file *file, const char *path, bool shared)
 	return ph_error(errno, "%s: cannot lock the pool file: %s", path, strerror(errno));
 }
 
-static int open_locked(struct ph_file *file, const char *path, int flags, unsigned mode, bool shared)
+static int open_locked(struct ph_file *file, const char *path, int flags, unsigned mode,
+		       bool shared)
 {
 	int err;
 
@@ -60,11 +61,14 @@ static int find_content(const struct ph_file *file, const char *path)
 			memset(words, 0, sizeof(words));
 			n = pread(file->fd, words, sizeof(words), at);
 			if (n <= 0)
-				return ph_error(n ? errno : EBUSY, "%s: cannot read the file", path);
+				return ph_error(n ? errno : EBUSY, "%s: cannot read the file",
+						path);
 			for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 				if (words[i])
-					return ph_error(EEXIST, "%s: the file exists and is not empty: "
-								"remove it first, or open it", path);
+					return ph_error(EEXIST,
+							"%s: the file exists and is not empty: "
+							"remove it first, or open it",
+							path);
 		}
 	}
 	return 0;
@@ -118,7 +122,8 @@ int ph_file_open(struct ph_file *file, const char *path, bool readonly)
 	else if (!S_ISREG(st.st_mode))
 		err = ph_error(EINVAL, "%s: not a regular file", path);
 	else if ((uint64_t)st.st_size < PHEAP_MIN_SIZE || (uint64_t)st.st_size > PHEAP_MAX_SIZE)
-		err = ph_error(EUCLEAN, "%s: %lld bytes: too %s for a pool: truncated, or not a pool", path,
+		err = ph_error(EUCLEAN,
+			       "%s: %lld bytes: too %s for a pool: truncated, or not a pool", path,
 			       (long long)st.st_size,
 			       (uint64_t)st.st_size < PHEAP_MIN_SIZE ? "small" : "large");
 	file->size = (uint64_t)st.st_size;
@@ -133,8 +138,8 @@ int ph_file_open(struct ph_file *file, const char *path, bool readonly)
 static void *map_aligned(size_t length, int flags, int fd)
 {
 	size_t slack = MAP_ALIGNMENT;
-	char *area = mmap(NULL, length + slack, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-			  -1, 0);
+	char *area = mmap(NULL, length + slack, PROT_NONE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	char *base;
 
 	if (area == MAP_FAILED)
@@ -199,8 +204,9 @@ int ph_file_back(const struct ph_file *file, uint64_t offset, uint64_t length)
 	if (!err)
 		return 0;
 	if (errno == EOPNOTSUPP)
-		return ph_error(ENOTSUP, "the file system cannot allocate blocks ahead (fallocate): "
-					 "a full disk would kill the program; use another one");
+		return ph_error(ENOTSUP,
+				"the file system cannot allocate blocks ahead (fallocate): "
+				"a full disk would kill the program; use another one");
 	if (errno == ENOSPC || errno == EDQUOT)
 		return ph_error(ENOSPC, "the file system below the pool is full");
 	return ph_error(errno, "cannot allocate blocks of the pool file: %s", strerror(errno));
@@ -264,7 +270,8 @@ int ph_file_sync(const struct ph_file *file, const char *path)
 		return ph_error(ENOMEM, "no memory for a path");
 	folder = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fsync(file->fd) || folder < 0 || (fsync(folder) && errno != EINVAL))
-		err = ph_error(EIO, "%s: cannot write the new file back: %s", path, strerror(errno));
+		err = ph_error(EIO, "%s: cannot write the new file back: %s", path,
+			       strerror(errno));
 	if (folder >= 0)
 		close(folder);
 	free(copy);

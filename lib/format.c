@@ -165,7 +165,8 @@ static int back_blocks(const struct formatter *f)
 
 int ph_format_back(const struct ph_file *file)
 {
-	const struct pm_zone *zone = (const struct pm_zone *)(const void *)(file->base + PM_ZONE_TABLE);
+	const struct pm_zone *zone =
+		(const struct pm_zone *)(const void *)(file->base + PM_ZONE_TABLE);
 	const uint64_t *lanes = (const uint64_t *)(const void *)(file->base + PM_LANE_TABLE);
 	int err = ph_file_back(file, 0, zone->desc);
 
@@ -248,13 +249,17 @@ static int choose_super(const char *base, const char *name, struct pm_super *sup
 	bool a_valid = super_valid(base, PM_SUPER_A), b_valid = super_valid(base, PM_SUPER_B);
 
 	if (a->magic == PM_MAGIC_CREATING)
-		return ph_error(EUCLEAN, "%s: creating this pool was not finished: create it again", name);
+		return ph_error(EUCLEAN, "%s: creating this pool was not finished: create it again",
+				name);
 	if (!a_valid && !b_valid) {
 		if (a->magic != PM_MAGIC && b->magic != PM_MAGIC)
-			return ph_error(EUCLEAN, "%s: not a pheap pool: no magic number at offset 0 or 4096",
+			return ph_error(EUCLEAN,
+					"%s: not a pheap pool: no magic number at offset 0 or 4096",
 					name);
-		return ph_error(EUCLEAN, "%s: both superblocks (offsets 0 and 4096) are damaged: restore "
-					 "the pool from a copy", name);
+		return ph_error(EUCLEAN,
+				"%s: both superblocks (offsets 0 and 4096) are damaged: restore "
+				"the pool from a copy",
+				name);
 	}
 	*super = a_valid && (!b_valid || a->sequence >= b->sequence) ? *a : *b;
 	return 0;
@@ -263,20 +268,25 @@ static int choose_super(const char *base, const char *name, struct pm_super *sup
 static int check_super(const struct pm_super *super, uint64_t size, const char *name, bool readonly)
 {
 	if (super->format != PM_FORMAT)
-		return ph_error(EPROTONOSUPPORT, "%s: media format %u; this version knows %u: use a newer "
-						 "library", name, super->format, PM_FORMAT);
+		return ph_error(EPROTONOSUPPORT,
+				"%s: media format %u; this version knows %u: use a newer "
+				"library",
+				name, super->format, PM_FORMAT);
 	if (super->incompat & ~PM_INCOMPAT_KNOWN)
-		return ph_error(EPROTONOSUPPORT, "%s: the pool uses features %#llx that this version does "
-						 "not know: use a newer library", name,
-				(unsigned long long)(super->incompat & ~PM_INCOMPAT_KNOWN));
+		return ph_error(EPROTONOSUPPORT,
+				"%s: the pool uses features %#llx that this version does "
+				"not know: use a newer library",
+				name, (unsigned long long)(super->incompat & ~PM_INCOMPAT_KNOWN));
 	if (!readonly && super->ro_compat & ~PM_RO_COMPAT_KNOWN)
-		return ph_error(EPROTONOSUPPORT, "%s: the pool uses features %#llx that this version can "
-						 "only read: open it with PHEAP_READONLY", name,
-				(unsigned long long)(super->ro_compat & ~PM_RO_COMPAT_KNOWN));
+		return ph_error(EPROTONOSUPPORT,
+				"%s: the pool uses features %#llx that this version can "
+				"only read: open it with PHEAP_READONLY",
+				name, (unsigned long long)(super->ro_compat & ~PM_RO_COMPAT_KNOWN));
 	if (super->size != size)
-		return ph_error(EUCLEAN, "%s: the file has %llu bytes, the pool %llu: it was truncated or "
-					 "extended", name, (unsigned long long)size,
-				(unsigned long long)super->size);
+		return ph_error(EUCLEAN,
+				"%s: the file has %llu bytes, the pool %llu: it was truncated or "
+				"extended",
+				name, (unsigned long long)size, (unsigned long long)super->size);
 	if (super->bytes != sizeof(*super) || !memchr(super->layout, 0, sizeof(super->layout)) ||
 	    super->zones != 1)
 		return ph_error(EUCLEAN, "%s: the superblock is inconsistent", name);
@@ -289,7 +299,8 @@ static int check_zone(const char *base, uint64_t size, const char *name)
 	struct pm_zone right;
 
 	if (zone->sum != zone_sum(zone))
-		return ph_error(EUCLEAN, "%s: the zone table (offset %u) is damaged", name, PM_ZONE_TABLE);
+		return ph_error(EUCLEAN, "%s: the zone table (offset %u) is damaged", name,
+				PM_ZONE_TABLE);
 	/* Geometry follows from the number of granules and where data begins. */
 	if (!zone->granules || zone->granules > PM_ZONE_GRANULES_MAX ||
 	    lay_out(&right, PM_FIXED_END, zone->granules, PM_PAGE) > size ||
@@ -299,7 +310,8 @@ static int check_zone(const char *base, uint64_t size, const char *name)
 		return ph_error(EUCLEAN, "%s: the zone table (offset %u) is inconsistent", name,
 				PM_ZONE_TABLE);
 	if ((uint8_t)base[zone->tree + 1] > zone->levels + 1)
-		return ph_error(EUCLEAN, "%s: the root of the free-space tree (offset %#llx) is damaged",
+		return ph_error(EUCLEAN,
+				"%s: the root of the free-space tree (offset %#llx) is damaged",
 				name, (unsigned long long)zone->tree + 1);
 	return 0;
 }
@@ -320,7 +332,8 @@ int ph_format_check_lanes(const char *base, const char *name, bool replayed)
 		for (uint32_t j = 0; j < i && good; j++)
 			good = lanes[j] != lanes[i];
 		if (!good)
-			return ph_error(EUCLEAN, "%s: entry %u of the lane table (offset %u) is damaged",
+			return ph_error(EUCLEAN,
+					"%s: entry %u of the lane table (offset %u) is damaged",
 					name, i, PM_LANE_TABLE);
 	}
 	return 0;
@@ -333,16 +346,18 @@ static int check_state(const char *base, const char *name)
 	uint64_t number;
 
 	if (state->status < PM_STATUS_CLEAN || state->status > PM_STATUS_PROCESS)
-		return ph_error(EUCLEAN, "%s: unknown status %llu in the state line (offset %u)", name,
-				(unsigned long long)state->status, PM_STATE);
+		return ph_error(EUCLEAN, "%s: unknown status %llu in the state line (offset %u)",
+				name, (unsigned long long)state->status, PM_STATE);
 	if (!ph_unseal(state->epoch, PM_STATE, &number) || !number)
-		return ph_error(EUCLEAN, "%s: the epoch in the state line (offset %u) is damaged", name,
-				PM_STATE);
+		return ph_error(EUCLEAN, "%s: the epoch in the state line (offset %u) is damaged",
+				name, PM_STATE);
 	if (!ph_unseal(state->settled, PM_STATE + offsetof(struct pm_state, settled), &number))
-		return ph_error(EUCLEAN, "%s: the settled stamp in the state line (offset %u) is damaged",
+		return ph_error(EUCLEAN,
+				"%s: the settled stamp in the state line (offset %u) is damaged",
 				name, PM_STATE);
 	if (state->reserved[0] || state->reserved[1] || state->reserved[2])
-		return ph_error(EUCLEAN, "%s: reserved words of the state line (offset %u) are not zero",
+		return ph_error(EUCLEAN,
+				"%s: reserved words of the state line (offset %u) are not zero",
 				name, PM_STATE);
 	return 0;
 }
@@ -368,7 +383,8 @@ int ph_format_mend(struct ph_persist *pm, struct ph_count *count, char *base,
 	int err = 0;
 
 	for (unsigned i = 0; i < 2 && !err; i++) {
-		if (super_valid(base, places[i]) && super_at(base, places[i])->sequence == super->sequence)
+		if (super_valid(base, places[i]) &&
+		    super_at(base, places[i])->sequence == super->sequence)
 			err = ph_persist_range(pm, count, base + places[i], sizeof(*super));
 		else
 			err = write_super(pm, count, base, places[i], super);
@@ -402,7 +418,8 @@ static int verify_mapping(struct ph_file *copy, const char *path, struct pheap_c
 	struct ph_count count = {0};
 	struct pm_super super;
 	int err = ph_format_validate(copy->base, copy->size, path, &super, true);
-	const struct pm_state *state = (const struct pm_state *)(const void *)(copy->base + PM_STATE);
+	const struct pm_state *state =
+		(const struct pm_state *)(const void *)(copy->base + PM_STATE);
 
 	if (!err && state->status != PM_STATUS_CLEAN)
 		err = ph_recover(&pm, &count, copy->base, copy->size, &done);

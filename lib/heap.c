@@ -88,8 +88,10 @@ int ph_heap_attach(struct pheap *heap)
 		return ph_error(ENOMEM, "no memory for stripes");
 	heap->stripes = stripes;
 	heap->epoch = heap->state->epoch;
-	ph_unseal(heap->state->settled, PM_STATE + offsetof(struct pm_state, settled), &heap->settled);
-	err = ph_zone_attach(heap, (const struct pm_zone *)(const void *)ph_at(heap, PM_ZONE_TABLE));
+	ph_unseal(heap->state->settled, PM_STATE + offsetof(struct pm_state, settled),
+		  &heap->settled);
+	err = ph_zone_attach(heap,
+			     (const struct pm_zone *)(const void *)ph_at(heap, PM_ZONE_TABLE));
 	return err ? err : attach_lanes(heap);
 }
 
@@ -101,6 +103,8 @@ int ph_heap_refuse(const struct pheap *heap, const char *what)
 		return ph_error(EINVAL, "%s: this heap belongs to the parent process", what);
 	if (heap->readonly)
 		return ph_error(EROFS, "%s: the heap is open read-only", what);
-	return ph_error(EIO, "%s: a write-back failed earlier; the heap is read-only: close and "
-			     "reopen it", what);
+	return ph_error(EIO,
+			"%s: a write-back failed earlier; the heap is read-only: close and "
+			"reopen it",
+			what);
 }

@@ -56,11 +56,11 @@ enum ph_state {
  * stale pointer to it can be looked at safely.
  */
 struct ph_slab {
-	uint64_t start;	    /* offset of its first byte */
-	uint64_t bits;	    /* offset of its bitmap */
-	uint64_t size;	    /* bytes of an object */
+	uint64_t start;	     /* offset of its first byte */
+	uint64_t bits;	     /* offset of its bitmap */
+	uint64_t size;	     /* bytes of an object */
 	uint64_t reciprocal; /* 2^40 / size, rounded up; 0 for large objects */
-	uint64_t touched;   /* checkpoints begun when a record last wrote into it; atomic */
+	uint64_t touched;    /* checkpoints begun when a record last wrote into it; atomic */
 	uint32_t granules;
 	uint32_t objects;
 	uint32_t free;	 /* objects in state FREE; central.lock */
@@ -68,7 +68,7 @@ struct ph_slab {
 	uint32_t room;	 /* bytes at state[] */
 	uint8_t kind;	 /* enum pm_kind */
 	uint8_t cls;
-	uint8_t born;	/* its descriptor is on media; atomic, set under zone.lock */
+	uint8_t born;	 /* its descriptor is on media; atomic, set under zone.lock */
 	uint8_t pending; /* its birth is in a record being built; zone.lock */
 	struct ph_slab *next, *prev;
 	struct ph_slab *older; /* all structs of the zone */
@@ -91,15 +91,15 @@ struct ph_central {
 
 struct ph_zone {
 	const struct pm_zone *pm;
-	uint64_t data;	   /* offset of granule 0 */
+	uint64_t data; /* offset of granule 0 */
 	uint32_t granules;
 	uint32_t levels;
 	pthread_mutex_t lock;
-	uint8_t *overlay;  /* the free-space tree with reservations; lines load on touch */
+	uint8_t *overlay; /* the free-space tree with reservations; lines load on touch */
 	size_t tree_bytes;
-	struct ph_slab **map; /* span of each granule, NULL: not loaded; atomic */
-	uint8_t *backed;      /* one byte a chunk: file blocks are allocated */
-	uint32_t discover;    /* next granule to look at for unloaded slabs */
+	struct ph_slab **map;  /* span of each granule, NULL: not loaded; atomic */
+	uint8_t *backed;       /* one byte a chunk: file blocks are allocated */
+	uint32_t discover;     /* next granule to look at for unloaded slabs */
 	uint32_t unloaded_end; /* discovery is over when discover reaches it */
 	uint64_t granules_slab, granules_large;
 	struct ph_slab *spare[20]; /* retired structs by log2 of room */
@@ -140,7 +140,7 @@ struct ph_lane {
 	uint64_t block;	  /* offset of the lane block */
 	uint32_t index;
 	uint32_t ndirty;
-	uint32_t users;	  /* threads; heap.lane_lock */
+	uint32_t users; /* threads; heap.lane_lock */
 	struct ph_undo_log logs[PM_UNDO_LOGS];
 	uint64_t dirty[PH_DIRTY_MAX]; /* line numbers */
 } __attribute__((aligned(64)));
@@ -171,7 +171,7 @@ struct ph_tcache {
 	struct ph_tcache *next, *prev; /* heap.caches; registry lock */
 	struct ph_lane *lane;	       /* NULL until its first record */
 	struct ph_count count;
-	struct pheap_tx *tx_spare; /* handles to use again */
+	struct pheap_tx *tx_spare;     /* handles to use again */
 	uint32_t limbo_first, limbo_n; /* a ring */
 	uint64_t limbo_bytes;
 	struct ph_magazine mag[PH_CLASSES];
@@ -193,9 +193,9 @@ struct ph_file {
 };
 
 struct pheap {
-	struct pheap_view view; /* must be first: pheap/ref.h */
-	uint64_t id;		/* unique in the process, never reused */
-	struct ph_persist pm;    /* of records and stores, at the heap's durability */
+	struct pheap_view view;	 /* must be first: pheap/ref.h */
+	uint64_t id;		 /* unique in the process, never reused */
+	struct ph_persist pm;	 /* of records and stores, at the heap's durability */
 	struct ph_persist media; /* what reaches media whatever the durability: state */
 	struct ph_file file;
 	struct pm_super super; /* a copy */

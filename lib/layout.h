@@ -20,7 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PM_LINE 64u	  /* what a flush writes back; stores of one line stay in order */
+#define PM_LINE 64u /* what a flush writes back; stores of one line stay in order */
 #define PM_PAGE 4096u
 #define PM_GRANULE_SHIFT 16
 #define PM_GRANULE 65536u /* unit in which spans are carved out of a zone */
@@ -33,7 +33,7 @@
 #define PM_ZONE_TABLE 24576u
 #define PM_FIXED_END 65536u
 
-#define PM_ROOT_SLOTS 64u  /* entry 0 is the unnamed root */
+#define PM_ROOT_SLOTS 64u /* entry 0 is the unnamed root */
 #define PM_LANES_MAX 1024u
 #define PM_ZONES_MAX 64u
 #define PM_ZONE_GRANULES_MAX (1u << 24) /* 1 TiB */
@@ -64,11 +64,11 @@ struct pm_super {
 	uint64_t incompat;
 	uint64_t ro_compat;
 	uint8_t uuid[16];
-	uint64_t size;	   /* bytes of the pool */
-	uint32_t zones;	   /* entries of the zone table in use */
+	uint64_t size;	/* bytes of the pool */
+	uint32_t zones; /* entries of the zone table in use */
 	uint32_t reserved0;
-	uint64_t created;  /* seconds since 1970 */
-	char layout[64];   /* NUL-terminated, rest zero */
+	uint64_t created; /* seconds since 1970 */
+	char layout[64];  /* NUL-terminated, rest zero */
 	uint64_t reserved[44];
 };
 _Static_assert(sizeof(struct pm_super) == 512, "superblock");
@@ -138,14 +138,14 @@ _Static_assert(sizeof(struct pm_zone) == PM_LINE, "zone");
  * span, the others are zero.
  */
 struct pm_span {
-	uint8_t kind;	   /* enum pm_kind */
+	uint8_t kind;	    /* enum pm_kind */
 	uint8_t size_class; /* slabs */
-	uint16_t flags;	   /* zero */
-	uint32_t granules; /* in the span */
-	uint32_t type;	   /* registered type of its objects; 0: none */
+	uint16_t flags;	    /* zero */
+	uint32_t granules;  /* in the span */
+	uint32_t type;	    /* registered type of its objects; 0: none */
 	uint32_t reserved0;
-	uint64_t side;	   /* offset of side metadata; 0: none */
-	uint64_t size;	   /* bytes of one object */
+	uint64_t side; /* offset of side metadata; 0: none */
+	uint64_t size; /* bytes of one object */
 	uint64_t reserved[4];
 };
 _Static_assert(sizeof(struct pm_span) == PM_LINE, "span descriptor");
@@ -207,11 +207,11 @@ _Static_assert(sizeof(struct pm_record) == 24, "record");
  * are absolute, hence idempotent.
  */
 enum pm_entry {
-	PM_ENTRY_END = 0,	/* only zero words follow */
-	PM_ENTRY_WORD = 1,	/* offset multiple of 8; operand: value */
-	PM_ENTRY_BYTES = 2,	/* aux + 1 bytes; operands: they, padded to 8 with zeros */
-	PM_ENTRY_ZERO = 3,	/* operand: length in bytes */
-	PM_ENTRY_BIT_SET = 4,	/* bit aux (0..63) of the word at offset */
+	PM_ENTRY_END = 0,     /* only zero words follow */
+	PM_ENTRY_WORD = 1,    /* offset multiple of 8; operand: value */
+	PM_ENTRY_BYTES = 2,   /* aux + 1 bytes; operands: they, padded to 8 with zeros */
+	PM_ENTRY_ZERO = 3,    /* operand: length in bytes */
+	PM_ENTRY_BIT_SET = 4, /* bit aux (0..63) of the word at offset */
 	PM_ENTRY_BIT_CLEAR = 5,
 	PM_ENTRY_EXTENSION = 6, /* operands: words, sum. More entries at offset:
 				 * ph_sum() of them, key: epoch, place: offset */
@@ -220,7 +220,7 @@ enum pm_entry {
 	((uint64_t)(type) << 56 | (uint64_t)(aux) << 48 | (uint64_t)(offset))
 #define PM_ENTRY_TYPE(word) ((unsigned)((word) >> 56))
 #define PM_ENTRY_AUX(word) ((unsigned)((word) >> 48 & 0xff))
-#define PM_ENTRY_OFFSET(word) ((word) & UINT64_C(0xffffffffffff))
+#define PM_ENTRY_OFFSET(word) ((word)&UINT64_C(0xffffffffffff))
 
 /*
  * Undo entry: whole lines, from the start of the log's area on. Live where its
@@ -228,8 +228,8 @@ enum pm_entry {
  * bytes; NEXT says where the log goes on, and is the last of its area.
  */
 struct pm_undo {
-	uint64_t sum;	 /* of the words behind it, data included; key: epoch ^ offset of the
-			  * log's head, place: offset of the entry */
+	uint64_t sum; /* of the words behind it, data included; key: epoch ^ offset of the
+		       * log's head, place: offset of the entry */
 	uint64_t gen;
 	uint64_t seq;	 /* number within the generation, from 0, in the low half; in the
 			  * high half that of the first entry under the same fence */

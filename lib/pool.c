@@ -41,13 +41,15 @@ static const struct pheap_options defaults = {.struct_size = sizeof(struct pheap
 static int check_options(const char *what, const struct pheap_options *opts)
 {
 	if (opts->struct_size != sizeof(*opts))
-		return ph_error(EINVAL, "%s: struct_size is %zu, not %zu: set it to sizeof(struct "
-					"pheap_options), and compile against the header of this library",
+		return ph_error(EINVAL,
+				"%s: struct_size is %zu, not %zu: set it to sizeof(struct "
+				"pheap_options), and compile against the header of this library",
 				what, opts->struct_size, sizeof(*opts));
 	if (opts->flags & ~KNOWN_FLAGS)
 		return ph_error(EINVAL, "%s: unknown flags %#x", what, opts->flags & ~KNOWN_FLAGS);
 	if (opts->flags & PHEAP_FORCE_PMEM && opts->flags & PHEAP_FORCE_MSYNC)
-		return ph_error(EINVAL, "%s: PHEAP_FORCE_PMEM and PHEAP_FORCE_MSYNC exclude each other",
+		return ph_error(EINVAL,
+				"%s: PHEAP_FORCE_PMEM and PHEAP_FORCE_MSYNC exclude each other",
 				what);
 	if (opts->durability > PHEAP_VOLATILE)
 		return ph_error(EINVAL, "%s: unknown durability %u", what, opts->durability);
@@ -80,9 +82,11 @@ static int choose_durability(struct pheap *heap, const char *path, const struct 
 	if (opts->durability == PHEAP_DURABILITY_DEFAULT)
 		heap->durability = can ? PHEAP_POWER : PHEAP_PROCESS;
 	if (heap->durability == PHEAP_POWER && !can)
-		return ph_error(ENOTSUP, "%s: a memory file system does not survive a power cut: ask for "
-					 "PHEAP_PROCESS, or put the pool on a disk or a DAX file system "
-					 "(for tests: PHEAP_FORCE_PMEM)", path);
+		return ph_error(ENOTSUP,
+				"%s: a memory file system does not survive a power cut: ask for "
+				"PHEAP_PROCESS, or put the pool on a disk or a DAX file system "
+				"(for tests: PHEAP_FORCE_PMEM)",
+				path);
 	heap->media.backend = media_backend(file, opts->flags);
 	heap->pm.backend = heap->durability == PHEAP_PROCESS ? PH_NONE : heap->media.backend;
 	return 0;
@@ -144,8 +148,10 @@ static int check_unflushed(struct pheap *heap, const char *path, unsigned flags)
 		return 0;
 	if (flags & PHEAP_CHECK_FIRST)
 		return ph_format_verify(&heap->file, path);
-	return ph_error(EUCLEAN, "%s: the pool was in use with PROCESS durability when the machine went "
-				 "down, so stores may be missing: open it with PHEAP_CHECK_FIRST", path);
+	return ph_error(EUCLEAN,
+			"%s: the pool was in use with PROCESS durability when the machine went "
+			"down, so stores may be missing: open it with PHEAP_CHECK_FIRST",
+			path);
 }
 
 /* Steps 2 to 4. */
@@ -157,7 +163,8 @@ static int recover(struct pheap *heap)
 	heap->recovered = state->status != PM_STATUS_CLEAN;
 	if (heap->readonly) {
 		if (heap->recovered)
-			err = ph_recover(&heap->pm, &heap->count, heap->view.base, heap->view.size, NULL);
+			err = ph_recover(&heap->pm, &heap->count, heap->view.base, heap->view.size,
+					 NULL);
 		return err ? err : ph_format_check_lanes(heap->view.base, "after recovery", true);
 	}
 	/* D3, for a sparse copy of the file: what open itself touches. */
@@ -165,7 +172,8 @@ static int recover(struct pheap *heap)
 	if (!err && state->status == PM_STATUS_PROCESS && heap->durability == PHEAP_POWER)
 		err = ph_file_write_back(&heap->file, &heap->media, &heap->count);
 	if (!err && heap->recovered)
-		err = ph_recover(&heap->media, &heap->count, heap->view.base, heap->view.size, NULL);
+		err = ph_recover(&heap->media, &heap->count, heap->view.base, heap->view.size,
+				 NULL);
 	/* Replay may have written the lane table. */
 	if (!err && heap->recovered)
 		err = ph_format_check_lanes(heap->view.base, "after recovery", true);
@@ -213,8 +221,9 @@ PHEAP_API pheap_t *pheap_open(const char *path, const struct pheap_options *opts
 		opts = &defaults;
 	err = check_options("pheap_open", opts);
 	if (!err && (!path || opts->durability == PHEAP_VOLATILE))
-		err = ph_error(EINVAL, "pheap_open: %s", path ? "a volatile heap has no file: create it"
-							      : "the path is NULL");
+		err = ph_error(EINVAL, "pheap_open: %s",
+			       path ? "a volatile heap has no file: create it"
+				    : "the path is NULL");
 	heap = err ? ph_null_code(err) : ph_heap_new();
 	if (!heap)
 		return NULL;
@@ -279,7 +288,8 @@ PHEAP_API pheap_t *pheap_create(const char *path, const struct pheap_options *op
 	if (!heap)
 		return NULL;
 	if (path) {
-		err = ph_file_create(&heap->file, path, pool_size(opts), opts->mode ? opts->mode : 0600);
+		err = ph_file_create(&heap->file, path, pool_size(opts),
+				     opts->mode ? opts->mode : 0600);
 		if (!err)
 			err = ph_file_map(&heap->file, path);
 		if (!err)
@@ -385,7 +395,8 @@ PHEAP_API int pheap_close(pheap_t *heap)
 	else if (!heap->readonly && heap->durability != PHEAP_VOLATILE)
 		err = settle_and_mark(heap);
 	ph_pool_abandon(heap);
-	return err ? ph_error(EIO, "pheap_close: writing the pool back failed: it is not marked clean, and "
+	return err ? ph_error(EIO, "pheap_close: writing the pool back failed: it is not marked "
+				   "clean, and "
 				   "is recovered at the next open")
 		   : 0;
 }
@@ -393,7 +404,7 @@ PHEAP_API int pheap_close(pheap_t *heap)
 /* ---- info ------------------------------------------------------------------------------------ */
 
 static const char *const backends[] = {
-	[PH_PMEM] = "pmem", [PH_MSYNC] = "msync",    [PH_NONE] = "none",
+	[PH_PMEM] = "pmem",	    [PH_MSYNC] = "msync",    [PH_NONE] = "none",
 	[PH_VOLATILE] = "volatile", [PH_HOOK] = "simulator",
 };
 
@@ -404,7 +415,8 @@ PHEAP_API int pheap_get_info(pheap_t *heap, struct pheap_info *info)
 	if (err)
 		return err;
 	if (!info || info->struct_size != sizeof(*info))
-		return ph_error(EINVAL, "pheap_get_info: struct_size is not sizeof(struct pheap_info)");
+		return ph_error(EINVAL,
+				"pheap_get_info: struct_size is not sizeof(struct pheap_info)");
 	memset(info, 0, sizeof(*info));
 	info->struct_size = sizeof(*info);
 	info->size = heap->view.size;

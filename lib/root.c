@@ -29,8 +29,8 @@ static int check_name(const char *what, const char *name)
 				PHEAP_ROOT_NAME_MAX - 1);
 	for (size_t i = 0; i < n; i++)
 		if ((unsigned char)name[i] < ' ' || name[i] == 0x7f)
-			return ph_error(EINVAL, "%s: control character %#x in the name of a root", what,
-					(unsigned char)name[i]);
+			return ph_error(EINVAL, "%s: control character %#x in the name of a root",
+					what, (unsigned char)name[i]);
 	return 0;
 }
 
@@ -63,7 +63,8 @@ static int set_name(struct pheap *heap, struct pm_root *root, const char *name)
 	err = ph_rec_lock(&rec);
 	if (!err && root->ref) { /* only drop can get here with a reference */
 		ph_rec_unlock(&rec);
-		err = ph_error(EEXIST, "pheap_drop_root: the root holds a reference: retire it first");
+		err = ph_error(EEXIST,
+			       "pheap_drop_root: the root holds a reference: retire it first");
 	} else if (!err) {
 		err = ph_rec_commit(&rec);
 	}
@@ -117,7 +118,8 @@ PHEAP_API int pheap_drop_root(pheap_t *heap, const char *name)
 		return err;
 	pthread_mutex_lock(&heap->root_lock);
 	root = lookup(heap, name);
-	err = root ? set_name(heap, root, "") : ph_error(ENOENT, "there is no root called \"%s\"", name);
+	err = root ? set_name(heap, root, "")
+		   : ph_error(ENOENT, "there is no root called \"%s\"", name);
 	pthread_mutex_unlock(&heap->root_lock);
 	return err;
 }

@@ -18,7 +18,8 @@ PHEAP_API int pheap_get_stats(pheap_t *heap, struct pheap_stats *stats)
 	if (err)
 		return err;
 	if (!stats || stats->struct_size != sizeof(*stats))
-		return ph_error(EINVAL, "pheap_get_stats: struct_size is not sizeof(struct pheap_stats)");
+		return ph_error(EINVAL,
+				"pheap_get_stats: struct_size is not sizeof(struct pheap_stats)");
 	ph_tcache_sum(heap, &sum);
 	memset(stats, 0, sizeof(*stats));
 	stats->struct_size = sizeof(*stats);
@@ -46,7 +47,9 @@ PHEAP_API int pheap_check(pheap_t *heap, struct pheap_check_result *result, phea
 	if (err)
 		return err;
 	if (result && result->struct_size != sizeof(*result))
-		return ph_error(EINVAL, "pheap_check: struct_size is not sizeof(struct pheap_check_result)");
+		return ph_error(
+			EINVAL,
+			"pheap_check: struct_size is not sizeof(struct pheap_check_result)");
 	if (ph_tx_open(heap))
 		return ph_error(EBUSY, "pheap_check: a transaction is open: commit or abort it");
 	err = ph_check_media(heap->view.base, heap->view.size, heap->file.fd, &own, fn, arg);

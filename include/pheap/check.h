@@ -23,7 +23,7 @@ struct pheap_problem {
 typedef void pheap_problem_fn(void *arg, const struct pheap_problem *problem);
 
 struct pheap_check_result {
-	size_t struct_size;    /* in: sizeof(struct pheap_check_result) */
+	size_t struct_size; /* in: sizeof(struct pheap_check_result) */
 	uint64_t problems;
 	uint64_t objects;      /* published */
 	uint64_t object_bytes; /* in their blocks */

@@ -115,19 +115,19 @@ PHEAP_API int pheap_close(pheap_t *heap);
 
 /* What an open heap is. */
 struct pheap_info {
-	size_t struct_size;	/* in: sizeof(struct pheap_info) */
-	uint64_t size;		/* bytes of the pool */
-	uint8_t uuid[16];	/* of the pool; its copies carry the same one */
+	size_t struct_size; /* in: sizeof(struct pheap_info) */
+	uint64_t size;	    /* bytes of the pool */
+	uint8_t uuid[16];   /* of the pool; its copies carry the same one */
 	char layout[PHEAP_LAYOUT_MAX];
-	unsigned format;	/* version of the media format */
-	unsigned durability;	/* in force: PHEAP_POWER ... */
-	const char *backend;	/* "pmem", "msync", "none", "volatile", "simulator" */
-	int is_pmem;		/* what libpmem says of the mapping */
-	int recovered;		/* this open had to recover the pool */
+	unsigned format;     /* version of the media format */
+	unsigned durability; /* in force: PHEAP_POWER ... */
+	const char *backend; /* "pmem", "msync", "none", "volatile", "simulator" */
+	int is_pmem;	     /* what libpmem says of the mapping */
+	int recovered;	     /* this open had to recover the pool */
 	int readonly;
-	uint64_t granules;	/* 64 KiB units for data */
-	uint64_t lanes;		/* redo rings on media */
-	uint64_t max_object;	/* bytes of the largest object this pool can hold */
+	uint64_t granules;   /* 64 KiB units for data */
+	uint64_t lanes;	     /* redo rings on media */
+	uint64_t max_object; /* bytes of the largest object this pool can hold */
 };
 
 /* Fill in *info. Errors: EINVAL (struct_size not known). Thread-safe. */

@@ -61,8 +61,8 @@ static inline pheap_ref pheap_ref_of(const pheap_t *heap, const void *ptr)
  *	struct node *n = PHEAP_PTR(heap, list->next);
  *	pheap_retire(heap, &list->next.ref);
  */
-#define PHEAP_REF(type)    \
-	union {            \
+#define PHEAP_REF(type)        \
+	union {                \
 		pheap_ref ref; \
 		type *as;      \
 	}

@@ -20,14 +20,14 @@ struct pheap_stats {
 	uint64_t records;	/* redo records committed */
 	uint64_t record_lines;	/* ring lines they took */
 	uint64_t checkpoints;
-	uint64_t snapshots;	/* ranges saved in undo logs */
+	uint64_t snapshots; /* ranges saved in undo logs */
 
 	/* At this moment. */
-	uint64_t granules;	  /* of 64 KiB, for data */
-	uint64_t granules_free;	  /* in no span */
-	uint64_t granules_slab;	  /* in slabs, whose DRAM state is loaded */
-	uint64_t granules_large;  /* in large objects, likewise */
-	uint64_t largest_free;	  /* bytes of the largest object that fits now */
+	uint64_t granules;	 /* of 64 KiB, for data */
+	uint64_t granules_free;	 /* in no span */
+	uint64_t granules_slab;	 /* in slabs, whose DRAM state is loaded */
+	uint64_t granules_large; /* in large objects, likewise */
+	uint64_t largest_free;	 /* bytes of the largest object that fits now */
 };
 
 /*

@@ -97,8 +97,10 @@ PHEAP_API void *pheap_aligned_alloc(pheap_t *heap, size_t alignment, size_t size
 	unsigned cls;
 
 	if (!alignment || alignment & (alignment - 1) || alignment > PM_GRANULE)
-		return ph_null(EINVAL, "pheap_aligned_alloc: alignment %zu is not a power of two up to 65536",
-			       alignment);
+		return ph_null(
+			EINVAL,
+			"pheap_aligned_alloc: alignment %zu is not a power of two up to 65536",
+			alignment);
 	if (!heap || size - 1 >= PH_SMALL_MAX)
 		return alloc_slow(heap, size);
 	/* The tightest class whose objects all lie at a multiple of alignment. */
@@ -126,7 +128,8 @@ static const char *why_not(enum ph_state state)
 	}
 }
 
-int ph_reserved_find(struct pheap *heap, const char *what, const void *ptr, struct ph_object *object)
+int ph_reserved_find(struct pheap *heap, const char *what, const void *ptr,
+		     struct ph_object *object)
 {
 	uint64_t offset = ph_off(heap, ptr);
 
@@ -163,7 +166,8 @@ PHEAP_API int pheap_free(pheap_t *heap, void *ptr)
 
 	if (!ptr)
 		return 0;
-	if (ph_unlikely(!heap || ph_tls.id != heap->id) && (err = ph_heap_writable(heap, "pheap_free")))
+	if (ph_unlikely(!heap || ph_tls.id != heap->id) &&
+	    (err = ph_heap_writable(heap, "pheap_free")))
 		return err;
 	cache = ph_tcache_get(heap);
 	if (ph_unlikely((err = ph_reserved_find(heap, "pheap_free", ptr, &object))))

@@ -43,7 +43,8 @@ uint64_t ph_tree_at(uint32_t levels, uint32_t d, uint32_t i)
 		below += PM_TREE_DEPTHS;
 	}
 	inside = d - parent;
-	return (row + (i >> inside)) * PM_LINE + (UINT64_C(1) << inside | (i & ((1u << inside) - 1)));
+	return (row + (i >> inside)) * PM_LINE +
+	       (UINT64_C(1) << inside | (i & ((1u << inside) - 1)));
 }
 
 /* ---- nodes ------------------------------------------------------------------ */

@@ -176,7 +176,8 @@ int ph_zone_back(const struct ph_file *file, const struct pm_zone *pm, uint32_t 
 				   (uint64_t)n * PM_BITMAP_BYTES);
 	if (!err)
 		err = ph_file_back(file, pm->data + (uint64_t)chunk * PM_GRANULE,
-				   (uint64_t)up_to(pm->granules - chunk, CHUNK_GRANULES) * PM_GRANULE);
+				   (uint64_t)up_to(pm->granules - chunk, CHUNK_GRANULES) *
+					   PM_GRANULE);
 	return err;
 }
 
@@ -236,7 +237,8 @@ static struct ph_slab *slab_make(struct pheap *heap, unsigned kind, unsigned cls
 	slab->start = zone->data + (uint64_t)granule * PM_GRANULE;
 	slab->bits = zone->pm->bits + (uint64_t)granule * PM_BITMAP_BYTES;
 	slab->size = size;
-	slab->reciprocal = kind == PM_KIND_SLAB ? ((UINT64_C(1) << PH_RECIPROCAL_BITS) + size - 1) / size : 0;
+	slab->reciprocal =
+		kind == PM_KIND_SLAB ? ((UINT64_C(1) << PH_RECIPROCAL_BITS) + size - 1) / size : 0;
 	slab->touched = 0;
 	slab->granules = granules;
 	slab->objects = objects;
@@ -296,8 +298,10 @@ static int reserve_locked(struct pheap *heap, unsigned kind, unsigned cls, uint3
 	    !unmapped(zone, granule, granules)) {
 		/* Out of use, so that the next call is not offered it again. */
 		ph_tree_assign(&tree, granule, granules, false);
-		return ph_error(EUCLEAN, "the free-space tree offers granule %u of %u, which is in use: "
-					 "run a check", granule, zone->granules);
+		return ph_error(EUCLEAN,
+				"the free-space tree offers granule %u of %u, which is in use: "
+				"run a check",
+				granule, zone->granules);
 	}
 	if ((err = back_granules(heap, granule, granules)))
 		return err;
@@ -354,7 +358,8 @@ void ph_span_birth(struct ph_rec *rec, struct ph_slab *slab)
 	struct ph_tree tree = media_tree(rec);
 	uint32_t granule = granule_of(zone, slab);
 	uint64_t offset = descriptor_offset(rec->heap, granule);
-	struct pm_span span = {.kind = slab->kind, .size_class = slab->cls, .granules = slab->granules};
+	struct pm_span span = {
+		.kind = slab->kind, .size_class = slab->cls, .granules = slab->granules};
 	uint64_t word;
 
 	memcpy(&word, &span, sizeof(word));

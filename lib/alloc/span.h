@@ -88,7 +88,8 @@ static inline bool ph_object_still(const struct pheap *heap, const struct ph_obj
 
 /* The reserved object that starts at ptr; else a message that begins with what,
  * and -EINVAL. */
-int ph_reserved_find(struct pheap *heap, const char *what, const void *ptr, struct ph_object *object);
+int ph_reserved_find(struct pheap *heap, const char *what, const void *ptr,
+		     struct ph_object *object);
 
 /* Load unloaded slabs, looking at so many spans; their free objects go to
  * central lists. False when there is nothing left to look at. */

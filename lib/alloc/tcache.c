@@ -183,7 +183,8 @@ static struct ph_tcache *new_cache(struct pheap *heap)
 
 	for (unsigned c = 0; c < PH_CLASSES; c++)
 		total += magazine_cap(c);
-	cache = aligned_alloc(64, (sizeof(*cache) + total * sizeof(struct ph_cached) + 63) / 64 * 64);
+	cache = aligned_alloc(64,
+			      (sizeof(*cache) + total * sizeof(struct ph_cached) + 63) / 64 * 64);
 	if (!cache)
 		return NULL;
 	memset(cache, 0, offsetof(struct ph_tcache, limbo));
@@ -244,8 +245,9 @@ struct ph_tcache *ph_tcache_find(struct pheap *heap)
 	struct ph_tcache *cache = NULL;
 
 	if (heap->forked)
-		return ph_null(EINVAL, "this heap belongs to the parent process: open it anew after "
-				       "the parent has closed it");
+		return ph_null(EINVAL,
+			       "this heap belongs to the parent process: open it anew after "
+			       "the parent has closed it");
 	for (unsigned i = 0; table && i < table->n && !cache; i++)
 		if (table->entry[i].id == heap->id)
 			cache = table->entry[i].cache;

@@ -44,8 +44,8 @@ struct page {
 struct walk {
 	struct ph_check *c;
 	const struct pm_zone *zone;
-	uint32_t span_end; /* the granules before it are accounted for */
-	bool read_bits;	   /* so are the bitmap areas of the span at hand to be */
+	uint32_t span_end;	/* the granules before it are accounted for */
+	bool read_bits;		/* so are the bitmap areas of the span at hand to be */
 	struct page desc, bits; /* asked about last */
 };
 

@@ -355,7 +355,8 @@ void ph_check_lane(struct ph_check *c, uint64_t offset)
 		if (!ph_check_zero(head.reserved, sizeof(head.reserved)))
 			ph_check_report(c, "U1", at, "undo head: reserved bytes are not zero");
 		if (!ph_unseal(head.ended, at, &number))
-			ph_check_report(c, "U3", at, "undo head: ended word 0x%" PRIx64 " is damaged",
+			ph_check_report(c, "U3", at,
+					"undo head: ended word 0x%" PRIx64 " is damaged",
 					head.ended);
 	}
 	if (!ph_check_zero_at(c, offset + heads, PM_LANE_RING - heads))

@@ -13,8 +13,8 @@
 
 struct found_record {
 	uint64_t stamp, prev;
-	uint64_t block;	 /* of its lane */
-	uint32_t at;	 /* ring line */
+	uint64_t block; /* of its lane */
+	uint32_t at;	/* ring line */
 	uint32_t lines;
 	uint32_t lane;
 };
@@ -144,15 +144,17 @@ static int check_chain(const struct recovery *r, const struct found_record *v, u
 		       uint32_t lane)
 {
 	for (uint32_t i = 0; i < n; i++) {
-		bool follows = i ? v[i].prev == v[i - 1].stamp &&
-					   v[i].at == (v[i - 1].at + v[i - 1].lines) % PM_RING_LINES
-				 : v[i].prev <= r->settled;
+		bool follows =
+			i ? v[i].prev == v[i - 1].stamp &&
+					v[i].at == (v[i - 1].at + v[i - 1].lines) % PM_RING_LINES
+			  : v[i].prev <= r->settled;
 
 		if (!follows)
-			return ph_error(EUCLEAN,
-					"lane %u: the record before stamp %llu (ring line %u) is damaged "
-					"or missing: restore the pool from a copy",
-					lane, (unsigned long long)v[i].stamp, v[i].at);
+			return ph_error(
+				EUCLEAN,
+				"lane %u: the record before stamp %llu (ring line %u) is damaged "
+				"or missing: restore the pool from a copy",
+				lane, (unsigned long long)v[i].stamp, v[i].at);
 	}
 	return 0;
 }
@@ -195,7 +197,8 @@ static int bad_entry(const char *why, uint64_t offset)
  * Call fn for each entry of n words, with the range that it writes; extensions
  * are followed once. The walk itself is safe whatever the words are.
  */
-static int walk_entries(struct recovery *r, const uint64_t *w, uint64_t n, entry_fn *fn, bool nested)
+static int walk_entries(struct recovery *r, const uint64_t *w, uint64_t n, entry_fn *fn,
+			bool nested)
 {
 	uint64_t step, length;
 
@@ -227,10 +230,11 @@ static int walk_entries(struct recovery *r, const uint64_t *w, uint64_t n, entry
 			length = left > 2 && w[i + 1] <= r->size / 8 ? w[i + 1] * 8 : 0;
 			break;
 		default:
-			return ph_error(EPROTONOSUPPORT,
-					"a redo record has an entry of type %u, which this version does "
-					"not know: use the version that wrote it",
-					PM_ENTRY_TYPE(w[i]));
+			return ph_error(
+				EPROTONOSUPPORT,
+				"a redo record has an entry of type %u, which this version does "
+				"not know: use the version that wrote it",
+				PM_ENTRY_TYPE(w[i]));
 		}
 		if (step > left)
 			return bad_entry("is cut off", offset);
@@ -242,7 +246,8 @@ static int walk_entries(struct recovery *r, const uint64_t *w, uint64_t n, entry
 		if (PM_ENTRY_TYPE(w[i]) == PM_ENTRY_EXTENSION) {
 			const uint64_t *more = (const uint64_t *)(const void *)(r->base + offset);
 
-			if (nested || !data_range(r, offset, length) || ph_sum(r->epoch, offset, more, w[i + 1]) != w[i + 2])
+			if (nested || !data_range(r, offset, length) ||
+			    ph_sum(r->epoch, offset, more, w[i + 1]) != w[i + 2])
 				return bad_entry("is a damaged extension", offset);
 			err = walk_entries(r, more, w[i + 1], fn, true);
 		} else {
@@ -259,7 +264,8 @@ static int walk_record(struct recovery *r, const struct found_record *found, ent
 	uint64_t buffer[PM_RECORD_LINES_MAX * 8];
 	const uint64_t *words = record_words(r, found->block, found->at, found->lines, buffer);
 
-	return walk_entries(r, words + PM_RECORD_WORDS, found->lines * 8 - PM_RECORD_WORDS, fn, false);
+	return walk_entries(r, words + PM_RECORD_WORDS, found->lines * 8 - PM_RECORD_WORDS, fn,
+			    false);
 }
 
 static int compare_logs(const void *a, const void *b)
@@ -291,8 +297,8 @@ static int note_entry(struct recovery *r, const uint64_t *entry, uint64_t offset
 static void flush_record(struct recovery *r, const struct found_record *found)
 {
 	uint64_t ring = found->block + PM_LANE_RING;
-	uint32_t first = PM_RING_LINES - found->at < found->lines ? PM_RING_LINES - found->at
-								   : found->lines;
+	uint32_t first =
+		PM_RING_LINES - found->at < found->lines ? PM_RING_LINES - found->at : found->lines;
 	const uint64_t *w = (const uint64_t *)(const void *)(r->base + ring + found->at * PM_LINE);
 
 	ph_flush(r->pm, r->count, w, first * PM_LINE);
@@ -409,10 +415,11 @@ static int check_undo_tail(const struct recovery *r, const struct log_state *log
 		bool candidate = gen ? head->gen == gen : head->gen > log->ended;
 
 		if (candidate && head->seq >> 32 > seq && undo_entry_bytes(r, log, at, end))
-			return ph_error(EUCLEAN,
-					"undo log: entry %u before offset %#llx is damaged: restore the "
-					"pool from a copy",
-					seq, (unsigned long long)at);
+			return ph_error(
+				EUCLEAN,
+				"undo log: entry %u before offset %#llx is damaged: restore the "
+				"pool from a copy",
+				seq, (unsigned long long)at);
 	}
 	return 0;
 }
@@ -422,7 +429,8 @@ static int add_undo(struct recovery *r, const struct pm_undo *head)
 	uint64_t target = PM_ENTRY_OFFSET(head->target);
 
 	if (!writable_range(r, target, head->length))
-		return ph_error(EUCLEAN, "an undo entry restores offset %#llx, outside the pool's data",
+		return ph_error(EUCLEAN,
+				"an undo entry restores offset %#llx, outside the pool's data",
 				(unsigned long long)target);
 	if (!grow((void **)&r->undos, &r->undos_cap, r->nundos, sizeof(*r->undos)))
 		return no_memory();
@@ -439,22 +447,25 @@ static int scan_undo(struct recovery *r, const struct log_state *log)
 		const struct pm_undo *head = (const struct pm_undo *)(const void *)(r->base + at);
 		int err;
 
-		if (head->gen <= log->ended || (gen && head->gen != gen) || (uint32_t)head->seq != seq)
+		if (head->gen <= log->ended || (gen && head->gen != gen) ||
+		    (uint32_t)head->seq != seq)
 			break;
 		gen = head->gen;
 		seq++;
 		if (head->target >> 56 == PM_UNDO_NEXT) {
 			at = PM_ENTRY_OFFSET(head->target);
 			if (at % PM_LINE || !data_range(r, at, head->length))
-				return ph_error(EUCLEAN, "an undo log goes on at offset %#llx, outside "
-							 "the pool's data",
+				return ph_error(EUCLEAN,
+						"an undo log goes on at offset %#llx, outside "
+						"the pool's data",
 						(unsigned long long)at);
 			end = at + head->length;
 			continue;
 		}
 		if (head->target >> 56 != PM_UNDO_DATA)
-			return ph_error(EPROTONOSUPPORT, "an undo entry of type %u is not known to this "
-							 "version: use the one that wrote it",
+			return ph_error(EPROTONOSUPPORT,
+					"an undo entry of type %u is not known to this "
+					"version: use the one that wrote it",
 					(unsigned)(head->target >> 56));
 		if ((err = add_undo(r, head)))
 			return err;
@@ -476,13 +487,15 @@ static int find_lanes(struct recovery *r)
 		uint64_t block = lane_block(r, i / PM_UNDO_LOGS);
 
 		if ((block - r->zone->data) % PM_GRANULE || !data_range(r, block, PM_GRANULE))
-			return ph_error(EUCLEAN, "lane %u lies at offset %#llx, outside the pool's data",
+			return ph_error(EUCLEAN,
+					"lane %u lies at offset %#llx, outside the pool's data",
 					i / PM_UNDO_LOGS, (unsigned long long)block);
 		r->logs[i].head = block + i % PM_UNDO_LOGS * sizeof(struct pm_undo_head);
 		r->logs[i].area = block + PM_LANE_UNDO + i % PM_UNDO_LOGS * (uint64_t)PM_UNDO_AREA;
 		if (!ph_unseal(*(const uint64_t *)(const void *)(r->base + r->logs[i].head),
 			       r->logs[i].head, &r->logs[i].ended))
-			return ph_error(EUCLEAN, "the head of an undo log at offset %#llx is damaged",
+			return ph_error(EUCLEAN,
+					"the head of an undo log at offset %#llx is damaged",
 					(unsigned long long)r->logs[i].head);
 	}
 	qsort(r->logs, r->nlanes * PM_UNDO_LOGS, sizeof(*r->logs), compare_logs);

@@ -115,7 +115,8 @@ int ph_checkpoint(struct pheap *heap)
 			__atomic_store_n(&heap->ckpt_done, index, __ATOMIC_RELEASE);
 	}
 	pthread_mutex_unlock(&heap->ckpt_lock);
-	return err ? ph_error(EIO, "writing back to the pool failed: the heap is read-only now") : 0;
+	return err ? ph_error(EIO, "writing back to the pool failed: the heap is read-only now")
+		   : 0;
 }
 
 /*

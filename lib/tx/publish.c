@@ -22,18 +22,23 @@ static uint64_t load(const void *word)
 }
 
 /* A slot for one of the operations here: in a root or a published object. */
-static int find_slot(struct pheap *heap, const char *what, const void *slot, struct ph_target *target)
+static int find_slot(struct pheap *heap, const char *what, const void *slot,
+		     struct ph_target *target)
 {
 	int err = ph_heap_writable(heap, what);
 
 	if (!err)
 		err = ph_word_find(heap, what, slot, target);
 	if (!err && target->place == PH_IN_TX)
-		err = ph_error(EINVAL, "%s: %p lies in an object that a transaction has not "
-				       "committed yet", what, slot);
+		err = ph_error(EINVAL,
+			       "%s: %p lies in an object that a transaction has not "
+			       "committed yet",
+			       what, slot);
 	if (!err && target->place == PH_IN_RESERVED)
-		err = ph_error(EINVAL, "%s: %p lies in an object that is not published: build "
-				       "graphs bottom-up in a transaction", what, slot);
+		err = ph_error(EINVAL,
+			       "%s: %p lies in an object that is not published: build "
+			       "graphs bottom-up in a transaction",
+			       what, slot);
 	return err;
 }
 
@@ -80,8 +85,8 @@ struct change {
 	uint64_t *word;
 	struct ph_object born, dead; /* slab NULL: none */
 	uint64_t old;		     /* what the slot must hold */
-	uint64_t copied;	     /* bytes of the old object in the new one: no change may be lost */
-	bool content;		     /* the born object's content goes into the record */
+	uint64_t copied; /* bytes of the old object in the new one: no change may be lost */
+	bool content;	 /* the born object's content goes into the record */
 };
 
 static void build(struct ph_rec *rec, const struct change *c, bool birth)
@@ -113,8 +118,10 @@ static int verify(const struct change *c)
 		return ph_error(EINVAL, "%s: the root was dropped", c->what);
 	if (c->copied && memcmp(ph_at(c->heap, c->old), ph_at(c->heap, c->born.start), c->copied))
 		return -EAGAIN; /* a record changed the old object since it was copied */
-	if (c->born.slab && (!ph_object_still(c->heap, &c->born) || ph_state(&c->born) != PH_RESERVED))
-		return ph_error(EINVAL, "%s: another thread published or freed the object", c->what);
+	if (c->born.slab &&
+	    (!ph_object_still(c->heap, &c->born) || ph_state(&c->born) != PH_RESERVED))
+		return ph_error(EINVAL, "%s: another thread published or freed the object",
+				c->what);
 	if (c->dead.slab && !ph_object_still(c->heap, &c->dead))
 		return -EAGAIN; /* the slab was ended and made anew: look again */
 	if (c->dead.slab && ph_state(&c->dead) != PH_PUBLISHED)
@@ -191,7 +198,8 @@ static int prepare_content(struct change *c, unsigned flags)
 
 	if (!cache)
 		return -errno;
-	c->content = !(flags & PHEAP_PERSISTED) && size <= PHEAP_INLINE_MAX && ph_logs(&c->heap->pm);
+	c->content =
+		!(flags & PHEAP_PERSISTED) && size <= PHEAP_INLINE_MAX && ph_logs(&c->heap->pm);
 	if (c->content || flags & PHEAP_PERSISTED)
 		return 0;
 	/* Orders the content before the record that links it. */
@@ -255,7 +263,8 @@ PHEAP_API int pheap_replace(pheap_t *heap, pheap_ref *slot, void *ptr, unsigned 
 	do {
 		c.old = load(slot);
 		if (!c.old)
-			return ph_error(ENOENT, "pheap_replace: the slot is null: use pheap_publish()");
+			return ph_error(ENOENT,
+					"pheap_replace: the slot is null: use pheap_publish()");
 		err = replace_old(&c);
 	} while (err == -EAGAIN);
 	return err;
@@ -383,12 +392,13 @@ PHEAP_API int pheap_write(pheap_t *heap, void *dst, const void *src, size_t leng
 	int err = ph_heap_writable(heap, "pheap_write");
 
 	if (!err && (!length || length > PHEAP_INLINE_MAX))
-		err = ph_error(EINVAL, "pheap_write: %zu bytes: 1 to %u can be written at once", length,
-			       PHEAP_INLINE_MAX);
+		err = ph_error(EINVAL, "pheap_write: %zu bytes: 1 to %u can be written at once",
+			       length, PHEAP_INLINE_MAX);
 	if (!err)
 		err = ph_target_find(heap, "pheap_write", dst, length, &target);
 	if (!err && target.place != PH_IN_PUBLISHED && target.place != PH_IN_ROOT)
-		err = ph_error(EINVAL, "pheap_write: %p lies in an object that is not published", dst);
+		err = ph_error(EINVAL, "pheap_write: %p lies in an object that is not published",
+			       dst);
 	if (err)
 		return err;
 	ph_rec_init(&rec, heap, NULL);

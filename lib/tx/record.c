@@ -35,7 +35,7 @@ void ph_rec_init(struct ph_rec *rec, struct pheap *heap, struct pheap_tx *tx)
 	 * for whose cache there is no memory uses the first lane, which always exists. */
 	if (ph_likely(rec->cache != NULL))
 		rec->lane = ph_likely(rec->cache->lane != NULL) ? rec->cache->lane
-								 : ph_lane_mine(rec->cache);
+								: ph_lane_mine(rec->cache);
 	else
 		rec->lane = heap->lanes[0];
 }
@@ -67,7 +67,8 @@ bool ph_rec_grow_words(struct ph_rec *rec, uint32_t more)
 		cap *= 2;
 	words = rec->error || cap > WORDS_MAX ? NULL : aligned_alloc(64, cap * sizeof(*words));
 	if (!words) {
-		rec->error = rec->error ? rec->error : ph_error(ENOMEM, "no memory for a redo record");
+		rec->error =
+			rec->error ? rec->error : ph_error(ENOMEM, "no memory for a redo record");
 		return false;
 	}
 	memcpy(words, rec->words, rec->n * sizeof(*words));
@@ -84,7 +85,8 @@ bool ph_rec_grow_lines(struct ph_rec *rec)
 	uint64_t *lines = rec->error || cap > LINES_MAX ? NULL : malloc(cap * sizeof(*lines));
 
 	if (!lines) {
-		rec->error = rec->error ? rec->error : ph_error(ENOMEM, "no memory for a redo record");
+		rec->error =
+			rec->error ? rec->error : ph_error(ENOMEM, "no memory for a redo record");
 		return false;
 	}
 	memcpy(lines, rec->lines, rec->nlines * sizeof(*lines));

@@ -31,7 +31,7 @@ struct ph_rec {
 	struct ph_lane *lane;
 	struct ph_tcache *cache; /* NULL: no memory for one */
 	struct ph_count *count;
-	uint64_t *words;     /* header and entries */
+	uint64_t *words; /* header and entries */
 	uint32_t n, cap;
 	uint32_t apply_from; /* entries before it are in place already */
 	uint32_t staged;     /* first of the words that ph_rec_stage() looks up */

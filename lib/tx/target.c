@@ -43,7 +43,8 @@ int ph_target_find(struct pheap *heap, const char *what, const void *addr, uint6
 	if (state < PH_RESERVED)
 		return ph_error(EINVAL, "%s: %p lies in no object of this heap", what, addr);
 	if (length > object->start + object->slab->size - target->offset)
-		return ph_error(EINVAL, "%s: %llu bytes at %p end behind the object that they begin in",
+		return ph_error(EINVAL,
+				"%s: %llu bytes at %p end behind the object that they begin in",
 				what, (unsigned long long)length, addr);
 	target->place = places[state];
 	return 0;

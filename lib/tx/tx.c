@@ -327,8 +327,9 @@ static int add_write(struct pheap_tx *tx, const struct ph_target *target, const 
 	int err;
 
 	if (needed > WRITES_MAX)
-		return ph_error(ENOSPC, "the redo writes of a transaction are limited to 1 GiB: use "
-					"snapshots for so much");
+		return ph_error(ENOSPC,
+				"the redo writes of a transaction are limited to 1 GiB: use "
+				"snapshots for so much");
 	err = reserve_words(tx, length / 8 + length / 256 + 2);
 	if (err)
 		return err;
@@ -362,8 +363,10 @@ static int write_target(struct pheap_tx *tx, const char *what, const struct ph_t
 		memmove(dst, src, length);
 		return 0;
 	case PH_IN_RESERVED:
-		return ph_error(EINVAL, "%s: %p lies in a reserved object: let the transaction adopt "
-					"it, or store into it directly", what, dst);
+		return ph_error(EINVAL,
+				"%s: %p lies in a reserved object: let the transaction adopt "
+				"it, or store into it directly",
+				what, dst);
 	default:
 		return add_write(tx, target, src, length);
 	}
@@ -428,7 +431,8 @@ static int check_range(struct pheap_tx *tx, const struct pheap_range *range, str
 		return 0;
 	err = ph_target_find(tx->heap, "pheap_tx_snapshot", range->addr, range->length, &target);
 	if (!err && target.place == PH_IN_RESERVED)
-		err = ph_error(EINVAL, "pheap_tx_snapshot: %p lies in a reserved object, which needs none",
+		err = ph_error(EINVAL,
+			       "pheap_tx_snapshot: %p lies in a reserved object, which needs none",
 			       range->addr);
 	if (!err && target.place == PH_IN_TX && !find_own(tx, target.object.start))
 		err = not_own("pheap_tx_snapshot");
@@ -448,7 +452,8 @@ PHEAP_API int pheap_tx_snapshotv(pheap_tx_t *tx, const struct pheap_range *range
 	if (err || !n)
 		return err;
 	if (!ranges || n > UINT32_MAX / sizeof(*list))
-		return ph_error(EINVAL, "pheap_tx_snapshotv: %zu ranges at %p", n, (const void *)ranges);
+		return ph_error(EINVAL, "pheap_tx_snapshotv: %zu ranges at %p", n,
+				(const void *)ranges);
 	if (n > sizeof(few) / sizeof(few[0]) && !(list = malloc(n * sizeof(*list))))
 		return ph_error(ENOMEM, "no memory for %zu ranges", n);
 	for (size_t i = 0; i < n && !err; i++) {
@@ -528,7 +533,8 @@ PHEAP_API int pheap_tx_abort(pheap_tx_t *tx)
 	return err ? err : abort_tx(tx);
 }
 
-/* ---- commit ----------------------------------------------------------------------------------- */
+/* ---- commit -----------------------------------------------------------------------------------
+ */
 
 /* Do all small new objects together travel in the record? */
 static bool content_fits(const struct pheap_tx *tx)
@@ -666,7 +672,8 @@ static int verify(struct pheap_tx *tx)
 		const struct write *write = (const struct write *)&tx->writes[i];
 
 		if (!write->slab && !ph_root_exists(tx->heap, write->offset))
-			return ph_error(EINVAL, "pheap_tx_commit: a root that is written to was dropped");
+			return ph_error(EINVAL,
+					"pheap_tx_commit: a root that is written to was dropped");
 		i += (uint32_t)write_words(write->length);
 	}
 	for (uint32_t i = 0; i < tx->nobjects && !err; i++)

@@ -17,7 +17,7 @@ struct ph_tx_object {
 
 struct pheap_tx {
 	struct pheap *heap;
-	bool open; /* between begin and end: handles are used again */
+	bool open;		      /* between begin and end: handles are used again */
 	struct pheap_tx *next, *prev; /* heap.txs; heap.tx_lock */
 	bool listed;		      /* in it: from the first snapshot on */
 	struct pheap_tx *spare;	      /* next unused handle */

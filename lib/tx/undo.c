@@ -19,7 +19,8 @@
 /* The smallest further area; each is at least twice the one before. */
 #define AREA_MIN (4 * PM_GRANULE)
 
-bool ph_undo_overlaps(struct pheap *heap, const struct pheap_tx *tx, uint64_t offset, uint64_t length)
+bool ph_undo_overlaps(struct pheap *heap, const struct pheap_tx *tx, uint64_t offset,
+		      uint64_t length)
 {
 	bool found = false;
 
@@ -36,8 +37,10 @@ int ph_undo_guards(struct pheap *heap, const struct pheap_tx *tx, const struct p
 	if (ph_likely(!__atomic_load_n(&heap->txs, __ATOMIC_ACQUIRE)) ||
 	    !ph_undo_overlaps(heap, tx, object->start, object->slab->size))
 		return 0;
-	return ph_error(EINVAL, "the object at offset %#llx cannot be freed: an open transaction has "
-				"snapshotted a part of it", (unsigned long long)object->start);
+	return ph_error(EINVAL,
+			"the object at offset %#llx cannot be freed: an open transaction has "
+			"snapshotted a part of it",
+			(unsigned long long)object->start);
 }
 
 /* ---- a log for the transaction --------------------------------------------------- */
@@ -206,7 +209,8 @@ static void note_ranges(struct pheap_tx *tx, const struct ph_range *ranges, uint
 	struct pheap *heap = tx->heap;
 
 	for (uint32_t i = 0; i < n; i++) {
-		for (uint64_t line = ranges[i].lo / PM_LINE; line <= (ranges[i].hi - 1) / PM_LINE; line++)
+		for (uint64_t line = ranges[i].lo / PM_LINE; line <= (ranges[i].hi - 1) / PM_LINE;
+		     line++)
 			__atomic_add_fetch(&ph_stripe_of(heap, line)->snaps, 1, __ATOMIC_RELAXED);
 		tx->undo.noted[tx->undo.nnoted++] = ranges[i];
 	}
@@ -283,8 +287,7 @@ static int save(struct pheap_tx *tx, struct ph_rec *held, const struct ph_range 
 		ph_rec_cover(held, ranges[i].lo, ranges[i].hi - ranges[i].lo);
 	if (!err) {
 		shared = ph_rec_lock_stripes(held);
-		err = shared < 0 ? shared
-				 : save_locked(tx, held->count, ranges, n, shared, &area);
+		err = shared < 0 ? shared : save_locked(tx, held->count, ranges, n, shared, &area);
 		if (shared >= 0)
 			ph_rec_unlock_stripes(held);
 	}

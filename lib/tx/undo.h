@@ -40,18 +40,19 @@ struct ph_undo {
 	struct ph_undo_log *log; /* NULL before the first snapshot */
 	uint64_t gen;
 	uint32_t seq;
-	uint64_t at, end;	 /* where the next entry goes; end of this area */
-	uint64_t *entries;	 /* offsets of all entries, in order */
+	uint64_t at, end;  /* where the next entry goes; end of this area */
+	uint64_t *entries; /* offsets of all entries, in order */
 	uint32_t n, cap;
-	struct ph_slab **areas;	 /* spans the log goes on in */
+	struct ph_slab **areas; /* spans the log goes on in */
 	uint32_t nareas;
-	struct ph_ranges saved;	 /* heap.tx_lock */
-	struct ph_range *noted;	 /* what was counted in the stripes, range by range */
+	struct ph_ranges saved; /* heap.tx_lock */
+	struct ph_range *noted; /* what was counted in the stripes, range by range */
 	uint32_t nnoted, noted_cap;
 };
 
 /* Does a range fall into a snapshot of a transaction other than tx? */
-bool ph_undo_overlaps(struct pheap *heap, const struct pheap_tx *tx, uint64_t offset, uint64_t length);
+bool ph_undo_overlaps(struct pheap *heap, const struct pheap_tx *tx, uint64_t offset,
+		      uint64_t length);
 
 /* Lies a published object in a snapshot of a transaction other than tx? It must not
  * be freed: abort would write into whatever comes after it. -EINVAL, or 0. */

@@ -32,6 +32,7 @@ enum {
 	SLOTS = 1024,	  /* of a worker, and of what workers share */
 	PICKS = 1 << 15,  /* random choices made before the clock starts */
 	EXTRAS = 4,
+	BATCH_STRIDE = 16, /* tx_batch64: slots between two links, so that each has its line */
 	NOTE_MAX = 256,
 	PATH_LENGTH = 256,
 };
@@ -69,12 +70,14 @@ enum workload_id {
 enum {
 	/* A fresh child for each repetition: it depends on what was there before. */
 	WORK_FRESH = 1 << 0,
-	/* Persistent: compared with the floor, stepped through by instruction. */
+	/* Persistent: compared with the floor. */
 	WORK_DURABLE = 1 << 1,
 	/* The child must not make a heap of its own. */
 	WORK_NO_HEAP = 1 << 2,
 	/* Its threads have nothing in common: compared with two processes. */
 	WORK_INDEPENDENT = 1 << 3,
+	/* A call of its loop does too much to be stepped through by instruction. */
+	WORK_LONG = 1 << 4,
 };
 
 struct workload {

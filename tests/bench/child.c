@@ -326,11 +326,10 @@ static void count_instructions(struct reply *reply)
 	reply->flush_kinds = steps->flush_kinds;
 }
 
-/* Where nothing was fenced there is little to learn, and a call of a loop that does
- * many operations takes seconds: --quick leaves that out. */
+/* --quick leaves out what takes seconds, and where nothing was fenced. */
 static bool worth_stepping(const struct reply *reply)
 {
-	if (job.threads > 1 || workload->flags & WORK_FRESH)
+	if (job.threads > 1 || workload->flags & (WORK_FRESH | WORK_LONG))
 		return false;
 	return !job.quick || (reply->called.fences && job.workload != W_TX_BATCH64);
 }

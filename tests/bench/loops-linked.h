@@ -11,7 +11,7 @@
  *	sys_tx_snapshot8(w, i)		the same by snapshot and store
  *	sys_tx_snapshot8x8(w, i)	that for the words of lines i to i + 7
  *	sys_tx_link(w, i), sys_tx_unlink(w, i)	in a transaction
- *	sys_tx_link64(w), sys_tx_unlink64(w)	64 of them in one
+ *	sys_tx_link64(w), sys_tx_unlink64(w)	64 of them in one, BATCH_STRIDE slots apart
  */
 #ifndef LOOPS_LINKED_H
 #define LOOPS_LINKED_H

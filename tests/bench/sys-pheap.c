@@ -136,7 +136,7 @@ static inline void sys_tx_link64(struct worker *w)
 	pheap_tx_t *tx = made(pheap_tx_begin(heap));
 
 	for (unsigned i = 0; i < 64; i++)
-		tx_link(tx, w, i);
+		tx_link(tx, w, i * BATCH_STRIDE);
 	must(pheap_tx_commit(tx));
 }
 
@@ -145,7 +145,7 @@ static inline void sys_tx_unlink64(struct worker *w)
 	pheap_tx_t *tx = made(pheap_tx_begin(heap));
 
 	for (unsigned i = 0; i < 64; i++)
-		must(pheap_tx_retire(tx, (pheap_ref *)w->slots + i));
+		must(pheap_tx_retire(tx, (pheap_ref *)w->slots + i * BATCH_STRIDE));
 	must(pheap_tx_commit(tx));
 }
 

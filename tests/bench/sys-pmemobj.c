@@ -3,8 +3,7 @@
  *
  * Volatile workloads use pmemobj_reserve() and pmemobj_cancel(), the nearest that
  * it has. Linked ones use the atomic calls with the reference in the pool, without
- * a constructor: it need not write or flush any content, which favours it. All the
- * ranges of a transaction that changes an array are added as one range.
+ * a constructor: it need not write or flush any content, which favours it.
  */
 #include <libpmemobj.h>
 #include <errno.h>
@@ -98,17 +97,17 @@ static inline void sys_tx_snapshot8x8(struct worker *w, unsigned i)
 	TX_END
 }
 
-/* n objects in slots i and following, in one transaction. */
-static inline void tx_link(struct worker *w, unsigned i, unsigned n)
+/* Objects in n slots from the first on, BATCH_STRIDE apart, in one transaction. */
+static inline void tx_link(struct worker *w, unsigned first, unsigned n)
 {
-	PMEMoid *slots = (PMEMoid *)w->slots + i;
-
 	TX_BEGIN(pool)
 	{
-		pmemobj_tx_add_range_direct(slots, n * sizeof(*slots));
-		for (unsigned k = 0; k < n; k++) {
-			slots[k] = pmemobj_tx_alloc(w->size, TYPE);
-			*(uint64_t *)pmemobj_direct(slots[k]) = k;
+		for (unsigned i = 0; i < n; i++) {
+			PMEMoid *slot = (PMEMoid *)w->slots + first + i * BATCH_STRIDE;
+
+			pmemobj_tx_add_range_direct(slot, sizeof(*slot));
+			*slot = pmemobj_tx_alloc(w->size, TYPE);
+			*(uint64_t *)pmemobj_direct(*slot) = i;
 		}
 	}
 	TX_ONABORT
@@ -118,16 +117,16 @@ static inline void tx_link(struct worker *w, unsigned i, unsigned n)
 	TX_END
 }
 
-static inline void tx_unlink(struct worker *w, unsigned i, unsigned n)
+static inline void tx_unlink(struct worker *w, unsigned first, unsigned n)
 {
-	PMEMoid *slots = (PMEMoid *)w->slots + i;
-
 	TX_BEGIN(pool)
 	{
-		pmemobj_tx_add_range_direct(slots, n * sizeof(*slots));
-		for (unsigned k = 0; k < n; k++) {
-			pmemobj_tx_free(slots[k]);
-			slots[k] = OID_NULL;
+		for (unsigned i = 0; i < n; i++) {
+			PMEMoid *slot = (PMEMoid *)w->slots + first + i * BATCH_STRIDE;
+
+			pmemobj_tx_add_range_direct(slot, sizeof(*slot));
+			pmemobj_tx_free(*slot);
+			*slot = OID_NULL;
 		}
 	}
 	TX_ONABORT
