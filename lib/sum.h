@@ -32,24 +32,34 @@ static inline uint64_t ph_fold(uint64_t a, uint64_t b)
 #define PH_SUM_K2 UINT64_C(0x3c6ef372fe94f82b)
 #define PH_SUM_K3 UINT64_C(0xa54ff53a5f1d36f1)
 
+#define PH_SUM_PAIR(x, y) \
+	(a += PH_SUM_K2, b += PH_SUM_K3, acc += ph_fold((x) ^ a, (y) ^ b))
+
 /* The sum of n words at w. Never 0, so that zeroed media is never valid. */
 static inline uint64_t ph_sum(uint64_t key, uint64_t place, const uint64_t *w, size_t n)
 {
 	uint64_t seed = ph_fold(key ^ PH_SUM_K0, place ^ PH_SUM_K1);
 	uint64_t acc = n * PH_SUM_K2;
 	uint64_t a = seed, b = seed >> 32 | seed << 32;
-	size_t i;
 
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC unroll 4
-#endif
-	for (i = 0; i + 1 < n; i += 2) {
-		a += PH_SUM_K2;
-		b += PH_SUM_K3;
-		acc += ph_fold(w[i] ^ a, w[i + 1] ^ b);
+	/* Whole lines first, then what a record leaves behind its sum, at one stroke. */
+	for (; n >= 8; w += 8, n -= 8) {
+		PH_SUM_PAIR(w[0], w[1]);
+		PH_SUM_PAIR(w[2], w[3]);
+		PH_SUM_PAIR(w[4], w[5]);
+		PH_SUM_PAIR(w[6], w[7]);
 	}
-	if (i < n)
-		acc += ph_fold(w[i] ^ (a + PH_SUM_K2), b + PH_SUM_K3);
+	if (n == 7) {
+		PH_SUM_PAIR(w[0], w[1]);
+		PH_SUM_PAIR(w[2], w[3]);
+		PH_SUM_PAIR(w[4], w[5]);
+		PH_SUM_PAIR(w[6], 0);
+	} else {
+		for (; n >= 2; w += 2, n -= 2)
+			PH_SUM_PAIR(w[0], w[1]);
+		if (n)
+			PH_SUM_PAIR(w[0], 0);
+	}
 	acc = ph_fold(acc ^ PH_SUM_K1, seed | 1);
 	return acc ? acc : 1;
 }
