@@ -14,9 +14,12 @@
  *
  * An empty transaction takes no fence.
  *
- * There is no isolation: locking is the program's. But a redo operation, or a
- * snapshot by another transaction, on bytes that an open transaction has
- * snapshotted is refused (EINVAL).
+ * There is no isolation: locking is the program's. But what an open transaction
+ * has snapshotted is guarded against others, who get EINVAL: for a snapshot or a
+ * single operation on those bytes, and for freeing the object they lie in, at
+ * once; for redo writes of a transaction from its commit, which then aborts. The
+ * transaction's own redo writes to them are fine: commit puts them on top of what
+ * was stored there. The reference of a root may be snapshotted like any word.
  *
  * A handle belongs to no thread: it may move between threads, and a thread may
  * have many, but only one thread may use it at a time. No setjmp, no nesting.

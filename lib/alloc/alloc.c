@@ -26,7 +26,7 @@ static void *alloc_large(struct pheap *heap, uint64_t size)
 	return err ? ph_null_code(err) : ph_at(heap, slab->start);
 }
 
-static void *alloc_slow(struct pheap *heap, size_t size)
+static __attribute__((noinline)) void *alloc_slow(struct pheap *heap, size_t size)
 {
 	int err = ph_heap_writable(heap, "pheap_alloc");
 
@@ -158,7 +158,8 @@ static int free_object(struct pheap *heap, struct ph_tcache *cache, const struct
 	return 0;
 }
 
-PHEAP_API int pheap_free(pheap_t *heap, void *ptr)
+/* Whatever the fast path below does not do, errors among it. */
+static __attribute__((noinline)) int free_slow(struct pheap *heap, void *ptr)
 {
 	struct ph_tcache *cache;
 	struct ph_object object;
@@ -173,6 +174,40 @@ PHEAP_API int pheap_free(pheap_t *heap, void *ptr)
 	if (ph_unlikely((err = ph_reserved_find(heap, "pheap_free", ptr, &object))))
 		return err;
 	return free_object(heap, cache, &object);
+}
+
+/*
+ * The common case in some thirty instructions: this thread used this heap last, the
+ * object is reserved and small, and its magazine has room. The product's high part is
+ * the object's number; ptr is where an object begins if and only if the low part is
+ * less than the reciprocal (of a large object: 0, so that it never is).
+ */
+PHEAP_API int pheap_free(pheap_t *heap, void *ptr)
+{
+	const uint64_t fraction = (UINT64_C(1) << PH_RECIPROCAL_BITS) - 1;
+	uint64_t inside, product;
+	struct ph_magazine *mag;
+	struct ph_slab *slab;
+	uint8_t *state;
+
+	if (ph_unlikely(!heap || ph_tls.id != heap->id))
+		return free_slow(heap, ptr);
+	inside = ph_off(heap, ptr) - heap->zone.data;
+	if (ph_unlikely(inside >> PM_GRANULE_SHIFT >= heap->zone.granules))
+		return free_slow(heap, ptr);
+	slab = __atomic_load_n(&heap->zone.map[inside >> PM_GRANULE_SHIFT], __ATOMIC_ACQUIRE);
+	if (ph_unlikely(!slab))
+		return free_slow(heap, ptr);
+	product = (ph_off(heap, ptr) - slab->start) * slab->reciprocal;
+	state = &slab->state[product >> PH_RECIPROCAL_BITS];
+	mag = &ph_tls.cache->mag[slab->cls];
+	if (ph_unlikely((product & fraction) >= slab->reciprocal ||
+			__atomic_load_n(state, __ATOMIC_RELAXED) != PH_RESERVED ||
+			mag->n == mag->cap))
+		return free_slow(heap, ptr);
+	ph_set_state(state, PH_CACHED);
+	mag->slot[mag->n++] = (struct ph_cached){ptr, state};
+	return 0;
 }
 
 /* ---- size ------------------------------------------------------------------------- */

@@ -26,13 +26,17 @@ struct ph_class {
 
 extern const struct ph_class ph_classes[PH_CLASSES];
 
+/* The class of sizes up to 1 KiB, by (size + 7) / 8. */
+#define PH_TINY_MAX 1024u
+extern const uint8_t ph_tiny_class[PH_TINY_MAX / 8 + 1];
+
 /* The class for size bytes, 1 <= size <= PH_SMALL_MAX. */
 static inline unsigned ph_class_of(size_t size)
 {
 	unsigned shift;
 
-	if (size <= 64)
-		return size <= 16 ? 0 : (unsigned)((size - 9) >> 3);
+	if (size <= PH_TINY_MAX)
+		return ph_tiny_class[(size + 7) / 8];
 	/* 2^(shift+3) < size <= 2^(shift+4), in eight steps of 2^shift. */
 	shift = 63u - (unsigned)__builtin_clzll(size - 1) - 3u;
 	return 7 + (shift - 3) * 8 + (unsigned)(((size - 1) >> shift) & 7);

@@ -230,7 +230,8 @@ static struct ph_slab *slab_make(struct pheap *heap, unsigned kind, unsigned cls
 {
 	struct ph_zone *zone = &heap->zone;
 	uint32_t objects = kind == PM_KIND_SLAB ? ph_classes[cls].objects : 1;
-	struct ph_slab *slab = slab_struct(zone, objects);
+	/* One more, for the rest behind the last object: it always is FREE. */
+	struct ph_slab *slab = slab_struct(zone, objects + 1);
 
 	if (!slab)
 		return NULL;
@@ -249,7 +250,7 @@ static struct ph_slab *slab_make(struct pheap *heap, unsigned kind, unsigned cls
 	slab->born = 0;
 	slab->pending = 0;
 	slab->next = slab->prev = NULL;
-	memset(slab->state, PH_FREE, objects);
+	memset(slab->state, PH_FREE, objects + 1);
 	return slab;
 }
 
