@@ -316,18 +316,15 @@ static int check_zone(const char *base, uint64_t size, const char *name)
 	return 0;
 }
 
-int ph_format_check_lanes(const char *base, const char *name, bool replayed)
+static int check_lanes(const char *base, const char *name)
 {
 	const struct pm_zone *zone = (const struct pm_zone *)(const void *)(base + PM_ZONE_TABLE);
 	const uint64_t *lanes = (const uint64_t *)(const void *)(base + PM_LANE_TABLE);
-	const struct pm_span *spans = (const struct pm_span *)(const void *)(base + zone->desc);
 	uint64_t end = zone->data + (uint64_t)zone->granules * PM_GRANULE;
 
 	for (uint32_t i = 0; i < PM_LANES_MAX && (lanes[i] || !i); i++) {
 		bool good = lanes[i] >= zone->data && lanes[i] < end &&
-			    !((lanes[i] - zone->data) % PM_GRANULE) &&
-			    (!replayed ||
-			     spans[(lanes[i] - zone->data) / PM_GRANULE].kind == PM_KIND_LANE);
+			    !((lanes[i] - zone->data) % PM_GRANULE);
 
 		for (uint32_t j = 0; j < i && good; j++)
 			good = lanes[j] != lanes[i];
@@ -351,7 +348,9 @@ static int check_state(const char *base, const char *name)
 	if (!ph_unseal(state->epoch, PM_STATE, &number) || !number)
 		return ph_error(EUCLEAN, "%s: the epoch in the state line (offset %u) is damaged",
 				name, PM_STATE);
-	if (!ph_unseal(state->settled, PM_STATE + offsetof(struct pm_state, settled), &number))
+	/* Half of what a stamp can be: no pool gets there, and none may begin there. */
+	if (!ph_unseal(state->settled, PM_STATE + offsetof(struct pm_state, settled), &number) ||
+	    number > PH_SEALED_MAX / 2)
 		return ph_error(EUCLEAN,
 				"%s: the settled stamp in the state line (offset %u) is damaged",
 				name, PM_STATE);
@@ -373,7 +372,7 @@ int ph_format_validate(const char *base, uint64_t size, const char *name, struct
 		err = check_state(base, name);
 	if (!err)
 		err = check_zone(base, size, name);
-	return err ? err : ph_format_check_lanes(base, name, false);
+	return err ? err : check_lanes(base, name);
 }
 
 int ph_format_mend(struct ph_persist *pm, struct ph_count *count, char *base,

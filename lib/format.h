@@ -32,13 +32,6 @@ int ph_format(struct ph_persist *pm, struct ph_count *count, struct ph_file *fil
 int ph_format_validate(const char *base, uint64_t size, const char *name, struct pm_super *super,
 		       bool readonly);
 
-/*
- * Has every entry of the lane table a granule of its own? replayed: and is that a lane
- * block? Before replay the entry of a new lane may be there, and its descriptor in a
- * record still.
- */
-int ph_format_check_lanes(const char *base, const char *name, bool replayed);
-
 /* Allocate the blocks of what open reads and writes itself: a copy may be sparse. */
 int ph_format_back(const struct ph_file *file);
 

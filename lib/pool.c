@@ -161,22 +161,15 @@ static int recover(struct pheap *heap)
 	int err = 0;
 
 	heap->recovered = state->status != PM_STATUS_CLEAN;
-	if (heap->readonly) {
-		if (heap->recovered)
-			err = ph_recover(&heap->pm, &heap->count, heap->view.base, heap->view.size,
-					 NULL);
-		return err ? err : ph_format_check_lanes(heap->view.base, "after recovery", true);
-	}
+	if (heap->readonly)
+		return ph_recover(&heap->pm, &heap->count, heap->view.base, heap->view.size, NULL);
 	/* D3, for a sparse copy of the file: what open itself touches. */
 	err = ph_format_back(&heap->file);
 	if (!err && state->status == PM_STATUS_PROCESS && heap->durability == PHEAP_POWER)
 		err = ph_file_write_back(&heap->file, &heap->media, &heap->count);
-	if (!err && heap->recovered)
+	if (!err) /* which also verifies the lanes of a pool that was closed cleanly */
 		err = ph_recover(&heap->media, &heap->count, heap->view.base, heap->view.size,
 				 NULL);
-	/* Replay may have written the lane table. */
-	if (!err && heap->recovered)
-		err = ph_format_check_lanes(heap->view.base, "after recovery", true);
 	if (!err)
 		err = ph_format_mend(&heap->media, &heap->count, heap->view.base, &heap->super);
 	return err ? err : start_epoch(heap);

@@ -49,19 +49,22 @@ uint64_t ph_tree_at(uint32_t levels, uint32_t d, uint32_t i)
 
 /* ---- nodes ------------------------------------------------------------------ */
 
+static uint8_t free_value(const struct ph_tree *tree, uint32_t d)
+{
+	return (uint8_t)(tree->levels - d + 1);
+}
+
+/* Media is input: a value that no node can have counts as taken. */
 static uint8_t get(const struct ph_tree *tree, uint32_t d, uint32_t i)
 {
-	return tree->get(tree->arg, ph_tree_at(tree->levels, d, i));
+	uint8_t value = tree->get(tree->arg, ph_tree_at(tree->levels, d, i));
+
+	return value <= free_value(tree, d) ? value : 0;
 }
 
 static void set(const struct ph_tree *tree, uint32_t d, uint32_t i, uint8_t value)
 {
 	tree->set(tree->arg, ph_tree_at(tree->levels, d, i), value);
-}
-
-static uint8_t free_value(const struct ph_tree *tree, uint32_t d)
-{
-	return (uint8_t)(tree->levels - d + 1);
 }
 
 uint8_t ph_tree_root(const struct ph_tree *tree)

@@ -11,6 +11,9 @@
 
 #include "sum.h"
 
+/* Live records lie between two checkpoints: their stamps cannot be farther apart. */
+#define STAMPS_LIVE (UINT64_C(1) << 50)
+
 struct found_record {
 	uint64_t stamp, prev;
 	uint64_t block; /* of its lane */
@@ -30,17 +33,25 @@ struct log_state {
 	uint64_t ended;
 };
 
+/* A word that a record writes to the lane table or to a descriptor. */
+struct found_word {
+	uint64_t offset, value;
+};
+
 struct recovery {
 	struct ph_persist *pm;
 	struct ph_count *count;
 	char *base;
 	uint64_t size;
 	uint64_t epoch, settled;
+	bool clean; /* closed cleanly: nothing is live, and only the lanes are looked at */
 	const struct pm_zone *zone;
 	struct found_record *records;
 	uint32_t nrecords, records_cap;
 	struct found_undo *undos;
 	uint32_t nundos, undos_cap;
+	struct found_word *words; /* in the order of replay */
+	uint32_t nwords, words_cap;
 	uint32_t nlanes;
 	struct log_state *logs; /* PM_UNDO_LOGS a lane */
 	uint64_t *lines;	/* hash set of the lines that were stored to; 0: empty */
@@ -179,6 +190,10 @@ static int scan_ring(struct recovery *r, uint32_t lane)
 	}
 	if (r->nrecords == first)
 		return 0;
+	for (uint32_t i = first; i < r->nrecords; i++)
+		if (r->records[i].stamp - r->settled > STAMPS_LIVE)
+			return ph_error(EUCLEAN, "lane %u: a record with the impossible stamp %llu",
+					lane, (unsigned long long)r->records[i].stamp);
 	qsort(r->records + first, r->nrecords - first, sizeof(*r->records), compare_stamps);
 	return check_chain(r, r->records + first, r->nrecords - first, lane);
 }
@@ -275,13 +290,61 @@ static int compare_logs(const void *a, const void *b)
 	return x->head < y->head ? -1 : x->head > y->head;
 }
 
-/* Step 1 for an entry: nothing but what it says about the end of an undo log. */
+/* The library writes lane table and descriptors word by word. */
+static int note_word(struct recovery *r, const uint64_t *entry, uint64_t offset)
+{
+	if (PM_ENTRY_TYPE(entry[0]) != PM_ENTRY_WORD)
+		return bad_entry("writes a part of a lane's entry or of a descriptor", offset);
+	if (!grow((void **)&r->words, &r->words_cap, r->nwords, sizeof(*r->words)))
+		return no_memory();
+	r->words[r->nwords++] = (struct found_word){offset, entry[1]};
+	return 0;
+}
+
+/* A word of the lane table or of a descriptor as replay will leave it. */
+static uint64_t word_after(const struct recovery *r, uint64_t offset)
+{
+	for (uint32_t i = r->nwords; i--;)
+		if (r->words[i].offset == offset)
+			return r->words[i].value;
+	return *(const uint64_t *)(const void *)(r->base + offset);
+}
+
+/* Will every entry of the lane table be a lane block, and of no other entry? */
+static int check_lanes(const struct recovery *r)
+{
+	const struct pm_zone *zone = r->zone;
+	uint64_t lanes[PM_LANES_MAX];
+
+	for (uint32_t i = 0; i < PM_LANES_MAX; i++) {
+		uint64_t block = lanes[i] = word_after(r, PM_LANE_TABLE + i * 8), desc;
+		bool good =
+			!((block - zone->data) % PM_GRANULE) && data_range(r, block, PM_GRANULE);
+
+		if (!block && i)
+			break;
+		desc = zone->desc + (block - zone->data) / PM_GRANULE * sizeof(struct pm_span);
+		good = good && (word_after(r, desc) & 0xff) == PM_KIND_LANE;
+		for (uint32_t j = 0; j < i && good; j++)
+			good = lanes[j] != block;
+		if (!good)
+			return ph_error(EUCLEAN,
+					"entry %u of the lane table (offset %u) is damaged: it "
+					"is no lane's block",
+					i, PM_LANE_TABLE + i * 8);
+	}
+	return 0;
+}
+
+/* Step 1 for an entry: what it says about lanes, and about the end of an undo log. */
 static int note_entry(struct recovery *r, const uint64_t *entry, uint64_t offset, uint64_t length)
 {
 	struct log_state key = {.head = offset}, *log;
 	uint64_t ended;
 
-	(void)length;
+	if (within(offset, length, PM_LANE_TABLE, PM_ZONE_TABLE) ||
+	    within(offset, length, r->zone->desc, r->zone->bits))
+		return note_word(r, entry, offset);
 	if (PM_ENTRY_TYPE(entry[0]) != PM_ENTRY_WORD || offset % PM_LINE)
 		return 0;
 	log = bsearch(&key, r->logs, r->nlanes * PM_UNDO_LOGS, sizeof(key), compare_logs);
@@ -506,11 +569,15 @@ static int read_logs(struct recovery *r)
 {
 	int err = find_lanes(r);
 
-	for (uint32_t lane = 0; lane < r->nlanes && !err; lane++)
+	for (uint32_t lane = 0; lane < r->nlanes && !err && !r->clean; lane++)
 		err = scan_ring(r, lane);
+	if (r->nrecords)
+		qsort(r->records, r->nrecords, sizeof(*r->records), compare_stamps);
 	for (uint32_t i = 0; i < r->nrecords && !err; i++)
 		err = walk_record(r, &r->records[i], note_entry);
-	for (uint32_t i = 0; i < r->nlanes * PM_UNDO_LOGS && !err; i++)
+	if (!err)
+		err = check_lanes(r);
+	for (uint32_t i = 0; i < r->nlanes * PM_UNDO_LOGS && !err && !r->clean; i++)
 		err = scan_undo(r, &r->logs[i]);
 	return err;
 }
@@ -523,7 +590,6 @@ static int replay(struct recovery *r)
 		flush_record(r, &r->records[i]);
 	/* Orders the records before what they do. */
 	err = ph_fence(r->pm, r->count);
-	qsort(r->records, r->nrecords, sizeof(*r->records), compare_stamps);
 	for (uint32_t i = 0; i < r->nrecords && !err; i++)
 		err = walk_record(r, &r->records[i], apply_entry);
 	/* Step 3. */
@@ -559,6 +625,7 @@ int ph_recover(struct ph_persist *pm, struct ph_count *count, char *base, uint64
 	int err;
 
 	ph_unseal(state->settled, PM_STATE + offsetof(struct pm_state, settled), &r.settled);
+	r.clean = state->status == PM_STATUS_CLEAN;
 	err = read_logs(&r);
 
 	if (!err && r.nrecords)
@@ -569,6 +636,7 @@ int ph_recover(struct ph_persist *pm, struct ph_count *count, char *base, uint64
 		*done = (struct ph_recovered){r.nrecords, r.nundos};
 	free(r.records);
 	free(r.undos);
+	free(r.words);
 	free(r.logs);
 	free(r.lines);
 	return err;

@@ -14,8 +14,9 @@
  *
  * Replay may run any number of times: what it reads (rings, extensions, undo
  * areas, settled, epoch) it never writes, but for `ended` of undo heads, which it
- * takes from the records as well. The lane table may be rewritten, with what it
- * has (R6): the caller validates it again.
+ * takes from the records as well, and for lane table and descriptors of lanes,
+ * which are judged as replay will leave them. Of a pool that was closed cleanly
+ * nothing but these is looked at.
  */
 #ifndef PH_REPLAY_H
 #define PH_REPLAY_H

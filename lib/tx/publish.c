@@ -54,9 +54,11 @@ static int not_published(const char *what, uint64_t ref)
  */
 static int find_linked(struct pheap *heap, const char *what, uint64_t ref, struct ph_object *object)
 {
-	if (!ph_object_find(heap, ref, object) || object->start != ref)
-		return not_published(what, ref);
-	return 0;
+	errno = 0;
+	if (ph_object_find(heap, ref, object) && object->start == ref)
+		return 0;
+	return errno == ENOMEM ? ph_error(ENOMEM, "%s: no memory for the state of a slab", what)
+			       : not_published(what, ref);
 }
 
 static void touch_target(struct pheap *heap, const struct ph_target *target)
