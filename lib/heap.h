@@ -69,6 +69,7 @@ struct ph_slab {
 	uint8_t kind;	 /* enum pm_kind */
 	uint8_t cls;
 	uint8_t born;	 /* its descriptor is on media; atomic, set under zone.lock */
+	uint8_t owned;	 /* by a thread's cache, hence on no list; central.lock */
 	uint8_t pending; /* its birth is in a record being built; zone.lock */
 	struct ph_slab *next, *prev;
 	struct ph_slab *older; /* all structs of the zone */
@@ -85,7 +86,7 @@ struct ph_object {
 /* A size class: where magazines are filled from and drained to. */
 struct ph_central {
 	pthread_mutex_t lock;
-	struct ph_slab *partial; /* slabs with a FREE object */
+	struct ph_slab *partial; /* slabs with a FREE object that no thread owns */
 	unsigned empty;		 /* among them, slabs with nothing else */
 } __attribute__((aligned(64)));
 
@@ -175,6 +176,7 @@ struct ph_tcache {
 	uint32_t limbo_first, limbo_n; /* a ring */
 	uint64_t limbo_bytes;
 	struct ph_magazine mag[PH_CLASSES];
+	struct ph_slab *own[PH_CLASSES]; /* slabs that magazines are filled from */
 	struct ph_waiting limbo[PH_LIMBO_MAX];
 	struct ph_cached slots[]; /* of all magazines */
 };

@@ -67,20 +67,35 @@ static uint32_t take_from(struct pheap *heap, struct ph_slab *slab, struct ph_ca
 	return taken;
 }
 
-static uint32_t take_listed(struct pheap *heap, struct ph_central *central,
-			    struct ph_cached *objects, uint32_t n)
+/* The first slab of the list becomes the caller's; NULL where there is none. */
+static struct ph_slab *adopt(struct ph_central *central)
+{
+	struct ph_slab *slab = central->partial;
+
+	if (!slab)
+		return NULL;
+	unlink_slab(central, slab);
+	if (slab->free == slab->objects)
+		set_empty(central, central->empty - 1);
+	slab->owned = 1;
+	return slab;
+}
+
+static uint32_t take_owned(struct pheap *heap, struct ph_central *central, struct ph_slab **own,
+			   struct ph_cached *objects, uint32_t n)
 {
 	uint32_t taken = 0;
 
 	pthread_mutex_lock(&central->lock);
-	while (taken < n && central->partial) {
-		struct ph_slab *slab = central->partial;
-
-		if (slab->free == slab->objects)
-			set_empty(central, central->empty - 1);
-		taken += take_from(heap, slab, objects + taken, n - taken);
-		if (!slab->free)
-			unlink_slab(central, slab);
+	for (;;) {
+		if (*own)
+			taken += take_from(heap, *own, objects + taken, n - taken);
+		if (taken == n)
+			break;
+		if (*own)
+			(*own)->owned = 0; /* full: it is listed when an object is given back */
+		if (!(*own = adopt(central)))
+			break;
 	}
 	pthread_mutex_unlock(&central->lock);
 	/* Popped from the end, they come out in the order of their addresses. */
@@ -103,13 +118,14 @@ static int add_slab(struct pheap *heap, unsigned cls)
 	return err;
 }
 
-uint32_t ph_slab_take(struct pheap *heap, unsigned cls, struct ph_cached *objects, uint32_t n)
+uint32_t ph_slab_take(struct pheap *heap, unsigned cls, struct ph_slab **own,
+		      struct ph_cached *objects, uint32_t n)
 {
 	struct ph_central *central = &heap->central[cls];
-	uint32_t taken = take_listed(heap, central, objects, n);
+	uint32_t taken = take_owned(heap, central, own, objects, n);
 
 	if (!taken && ph_span_discover(heap, DISCOVER_SPANS))
-		taken = take_listed(heap, central, objects, n);
+		taken = take_owned(heap, central, own, objects, n);
 	for (bool squeezed = false; !taken; squeezed = true) {
 		int err = add_slab(heap, cls);
 
@@ -119,16 +135,41 @@ uint32_t ph_slab_take(struct pheap *heap, unsigned cls, struct ph_cached *object
 		}
 		if (err)
 			ph_slab_squeeze(heap);
-		taken = take_listed(heap, central, objects, n);
+		taken = take_owned(heap, central, own, objects, n);
 	}
 	return taken;
+}
+
+void ph_slab_disown(struct pheap *heap, struct ph_slab **own)
+{
+	struct ph_slab *slab = *own, *ended = NULL;
+	struct ph_central *central;
+
+	if (!slab)
+		return;
+	central = &heap->central[slab->cls];
+	*own = NULL;
+	pthread_mutex_lock(&central->lock);
+	slab->owned = 0;
+	if (slab->free == slab->objects && central->empty)
+		ended = slab;
+	else if (slab->free)
+		link_first(central, slab);
+	if (!ended && slab->free == slab->objects)
+		set_empty(central, 1);
+	pthread_mutex_unlock(&central->lock);
+	if (ended)
+		ph_span_end(heap, ended);
 }
 
 /* True: the slab is empty, unlinked, and to be ended by the caller. */
 static bool give_one(struct ph_central *central, struct ph_slab *slab, uint8_t *state)
 {
 	ph_set_state(state, PH_FREE);
-	if (!slab->free++)
+	slab->free++;
+	if (slab->owned)
+		return false;
+	if (slab->free == 1)
 		link_first(central, slab);
 	if (slab->free < slab->objects)
 		return false;

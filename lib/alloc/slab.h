@@ -1,7 +1,9 @@
 /*
  * slab.h - slabs of one size class: where magazines are filled and drained.
  *
- * A slab with a FREE object is on its class's list. One slab a class with
+ * A thread fills its magazine of a class from one slab, which it owns: so threads
+ * write into bitmap lines, and thus take stripes, of their own. Whoever frees gives
+ * back to any slab. A slab with a FREE object that nobody owns is on its class's list. One slab a class with
  * nothing but FREE objects is kept; further ones go back to the zone, so that
  * memory moves between classes and a single object does not make and end a slab
  * again and again.
@@ -17,10 +19,15 @@
 void ph_slab_offer(struct pheap *heap, struct ph_slab *slab);
 
 /*
- * Take up to n FREE objects of a class; they become CACHED. Returns how many, 0
- * with errno and a message where the pool has none left.
+ * Take up to n FREE objects of a class, from *own first, which it replaces by another
+ * slab when that has none left; they become CACHED. Returns how many, 0 with errno and
+ * a message where the pool has none left.
  */
-uint32_t ph_slab_take(struct pheap *heap, unsigned cls, struct ph_cached *objects, uint32_t n);
+uint32_t ph_slab_take(struct pheap *heap, unsigned cls, struct ph_slab **own,
+		      struct ph_cached *objects, uint32_t n);
+
+/* Own a slab no longer. */
+void ph_slab_disown(struct pheap *heap, struct ph_slab **own);
 
 /* Give n CACHED objects of a class back. Never fails. */
 void ph_slab_give(struct pheap *heap, unsigned cls, const struct ph_cached *objects, uint32_t n);

@@ -248,6 +248,7 @@ static struct ph_slab *slab_make(struct pheap *heap, unsigned kind, unsigned cls
 	slab->kind = (uint8_t)kind;
 	slab->cls = (uint8_t)cls;
 	slab->born = 0;
+	slab->owned = 0;
 	slab->pending = 0;
 	slab->next = slab->prev = NULL;
 	memset(slab->state, PH_FREE, objects + 1);

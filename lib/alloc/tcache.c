@@ -283,7 +283,7 @@ static uint32_t fill(struct ph_tcache *cache, unsigned cls)
 	struct ph_magazine *mag = &cache->mag[cls];
 	uint32_t half = mag->cap / 2;
 
-	mag->n = ph_slab_take(cache->heap, cls, mag->slot, half);
+	mag->n = ph_slab_take(cache->heap, cls, &cache->own[cls], mag->slot, half);
 	return mag->n;
 }
 
@@ -365,6 +365,7 @@ void ph_tcache_flush(struct ph_tcache *cache)
 		if (mag->n)
 			ph_slab_give(cache->heap, c, mag->slot, mag->n);
 		mag->n = 0;
+		ph_slab_disown(cache->heap, &cache->own[c]);
 	}
 	ph_large_drain(cache->heap);
 }
