@@ -69,6 +69,7 @@ static int attach_lanes(struct pheap *heap)
 		if (!lane)
 			return ph_error(ENOMEM, "no memory for a lane");
 		ph_lane_read(heap, lane);
+		ph_span_keep(heap, lane->block);
 		heap->lanes[heap->nlanes++] = lane;
 	}
 	/* A lane per 4 MiB at most, so that rings never are what fills a pool. */

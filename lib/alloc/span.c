@@ -568,6 +568,17 @@ static struct ph_slab *span_at(struct pheap *heap, uint32_t granule)
 	return slab;
 }
 
+void ph_span_keep(struct pheap *heap, uint64_t block)
+{
+	struct ph_zone *zone = &heap->zone;
+	struct ph_tree tree = overlay_tree(heap);
+	uint32_t granule = (uint32_t)((block - zone->data) / PM_GRANULE);
+
+	pthread_mutex_lock(&zone->lock);
+	ph_tree_assign(&tree, granule, 1, false);
+	pthread_mutex_unlock(&zone->lock);
+}
+
 bool ph_object_find(struct pheap *heap, uint64_t offset, struct ph_object *object)
 {
 	struct ph_zone *zone = &heap->zone;

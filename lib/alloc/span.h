@@ -70,6 +70,9 @@ void ph_large_free(struct pheap *heap, struct ph_slab *slab, bool limbo);
 /* Give back what no live record can reach any more. */
 void ph_large_drain(struct pheap *heap);
 
+/* Keep the granule of a lane block out of use, whatever a damaged tree says of it. */
+void ph_span_keep(struct pheap *heap, uint64_t block);
+
 /*
  * The object in which an offset lies, loading its span from media where that
  * has not been done. False where there is none. Says nothing of its state.
