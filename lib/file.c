@@ -57,6 +57,8 @@ static int find_content(const struct ph_file *file, const char *path)
 
 	while ((at = lseek(file->fd, at, SEEK_DATA)) >= 0) {
 		end = lseek(file->fd, at, SEEK_HOLE);
+		if (end < 0)
+			break;
 		for (; at < end; at += n) {
 			memset(words, 0, sizeof(words));
 			n = pread(file->fd, words, sizeof(words), at);
@@ -71,6 +73,8 @@ static int find_content(const struct ph_file *file, const char *path)
 							path);
 		}
 	}
+	if (errno != ENXIO) /* which says: no data from here on */
+		return ph_error(errno, "%s: %s", path, strerror(errno));
 	return 0;
 }
 
@@ -99,6 +103,7 @@ int ph_file_create(struct ph_file *file, const char *path, uint64_t size, unsign
 	if (err)
 		return err;
 	err = check_unused(file, path);
+	file->emptied = !err;
 	/* Emptied first: what an unfinished create left must not show through. */
 	if (!err && (ftruncate(file->fd, 0) || ftruncate(file->fd, (off_t)size)))
 		err = ph_error(errno, "%s: cannot make a file of %llu bytes: %s", path,
@@ -175,8 +180,10 @@ int ph_file_map(struct ph_file *file, const char *path)
 	if (!file->base)
 		return ph_error(errno, "%s: cannot map %llu bytes: %s", path,
 				(unsigned long long)file->size, strerror(errno));
-	if (length != file->size)
+	if (length != file->size) {
+		file->size = length; /* of the mapping, for close */
 		return ph_error(EBUSY, "%s: the file changed its size while it was opened", path);
+	}
 	file->is_pmem = is_pmem != 0;
 	return 0;
 }
@@ -268,8 +275,9 @@ int ph_file_sync(const struct ph_file *file, const char *path)
 
 	if (!copy)
 		return ph_error(ENOMEM, "no memory for a path");
+	/* A folder that may not be read cannot be written back; the file can. */
 	folder = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fsync(file->fd) || folder < 0 || (fsync(folder) && errno != EINVAL))
+	if (fsync(file->fd) || (folder >= 0 && fsync(folder) && errno == EIO))
 		err = ph_error(EIO, "%s: cannot write the new file back: %s", path,
 			       strerror(errno));
 	if (folder >= 0)
@@ -280,7 +288,11 @@ int ph_file_sync(const struct ph_file *file, const char *path)
 
 void ph_file_discard(struct ph_file *file, const char *path)
 {
+	/* Before the lock is gone. A file that was there, empty, is empty again. */
 	if (file->made)
-		unlink(path); /* before the lock is gone */
+		unlink(path);
+	else if (file->emptied &&
+		 ftruncate(file->fd, 0)) /* then it stays as an unfinished pool, or as one */
+		errno = 0;
 	ph_file_close(file);
 }

@@ -85,7 +85,7 @@ uint64_t ph_format_epoch(void)
 			number = 0;
 		number &= PH_SEALED_MAX;
 	}
-	return ph_seal(number, PM_STATE);
+	return ph_seal(number);
 }
 
 /* ---- format -------------------------------------------------------------------------- */
@@ -345,12 +345,11 @@ static int check_state(const char *base, const char *name)
 	if (state->status < PM_STATUS_CLEAN || state->status > PM_STATUS_PROCESS)
 		return ph_error(EUCLEAN, "%s: unknown status %llu in the state line (offset %u)",
 				name, (unsigned long long)state->status, PM_STATE);
-	if (!ph_unseal(state->epoch, PM_STATE, &number) || !number)
+	if (!ph_unseal(state->epoch, &number) || !number)
 		return ph_error(EUCLEAN, "%s: the epoch in the state line (offset %u) is damaged",
 				name, PM_STATE);
 	/* Half of what a stamp can be: no pool gets there, and none may begin there. */
-	if (!ph_unseal(state->settled, PM_STATE + offsetof(struct pm_state, settled), &number) ||
-	    number > PH_SEALED_MAX / 2)
+	if (!ph_unseal(state->settled, &number) || number > PH_SEALED_MAX / 2)
 		return ph_error(EUCLEAN,
 				"%s: the settled stamp in the state line (offset %u) is damaged",
 				name, PM_STATE);

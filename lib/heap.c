@@ -89,8 +89,7 @@ int ph_heap_attach(struct pheap *heap)
 		return ph_error(ENOMEM, "no memory for stripes");
 	heap->stripes = stripes;
 	heap->epoch = heap->state->epoch;
-	ph_unseal(heap->state->settled, PM_STATE + offsetof(struct pm_state, settled),
-		  &heap->settled);
+	ph_unseal(heap->state->settled, &heap->settled);
 	err = ph_zone_attach(heap,
 			     (const struct pm_zone *)(const void *)ph_at(heap, PM_ZONE_TABLE));
 	return err ? err : attach_lanes(heap);

@@ -191,7 +191,8 @@ struct ph_file {
 	bool pmem_map; /* mapped by libpmem */
 	bool borrowed; /* the caller's memory */
 	bool readonly;
-	bool made; /* there was no file before */
+	bool made;    /* there was no file before */
+	bool emptied; /* or there was one that held nothing, and create has begun */
 };
 
 struct pheap {

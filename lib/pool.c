@@ -190,16 +190,17 @@ static int attach(struct pheap *heap, const char *name, const struct pheap_optio
 		err = check_unflushed(heap, name, opts->flags);
 	if (!err)
 		err = recover(heap);
-	if (!err)
-		err = ph_heap_attach(heap);
-	if (!err)
-		ph_registry_add(heap);
-	return err;
+	return err ? err : ph_heap_attach(heap);
 }
 
-/* Undo what an open that failed has done; media is not touched. */
-static pheap_t *fail(struct pheap *heap, int err)
+/* The end of every open: known to the process from now on, or undone as far as DRAM
+ * is concerned. */
+static pheap_t *finish(struct pheap *heap, int err)
 {
+	if (!err) {
+		ph_registry_add(heap);
+		return heap;
+	}
 	ph_file_close(&heap->file);
 	ph_heap_delete(heap);
 	return ph_null_code(err);
@@ -232,7 +233,7 @@ PHEAP_API pheap_t *pheap_open(const char *path, const struct pheap_options *opts
 	}
 	if (!err)
 		err = attach(heap, path, opts);
-	return err ? fail(heap, err) : heap;
+	return finish(heap, err);
 }
 
 /* ---- create ------------------------------------------------------------------------------ */
@@ -298,7 +299,7 @@ PHEAP_API pheap_t *pheap_create(const char *path, const struct pheap_options *op
 		err = ph_file_sync(&heap->file, path);
 	if (err && path && heap->file.fd >= 0)
 		ph_file_discard(&heap->file, path);
-	return err ? fail(heap, err) : heap;
+	return finish(heap, err);
 }
 
 /* ---- on memory of the caller's ------------------------------------------------------------ */
@@ -331,7 +332,7 @@ pheap_t *ph_pool_create_on(void *base, uint64_t size, const struct pheap_options
 	if (!heap)
 		return NULL;
 	err = format_and_attach(heap, "memory", opts);
-	return err ? fail(heap, err) : heap;
+	return finish(heap, err);
 }
 
 pheap_t *ph_pool_open_on(void *base, uint64_t size, const struct pheap_options *opts,
@@ -345,7 +346,7 @@ pheap_t *ph_pool_open_on(void *base, uint64_t size, const struct pheap_options *
 	if (!heap)
 		return NULL;
 	err = attach(heap, "memory", opts);
-	return err ? fail(heap, err) : heap;
+	return finish(heap, err);
 }
 
 /* ---- close --------------------------------------------------------------------------------- */

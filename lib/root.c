@@ -60,6 +60,8 @@ static int set_name(struct pheap *heap, struct pm_root *root, const char *name)
 	memcpy(field, name, strlen(name));
 	ph_rec_init(&rec, heap, NULL);
 	ph_rec_bytes(&rec, ph_off(heap, root->name), field, sizeof(field));
+	/* It is null already; but so a snapshot of it is noticed, that could bring it back. */
+	ph_rec_word(&rec, ph_off(heap, &root->ref), 0);
 	err = ph_rec_lock(&rec);
 	if (!err && root->ref) { /* only drop can get here with a reference */
 		ph_rec_unlock(&rec);

@@ -32,8 +32,7 @@ static inline uint64_t ph_fold(uint64_t a, uint64_t b)
 #define PH_SUM_K2 UINT64_C(0x3c6ef372fe94f82b)
 #define PH_SUM_K3 UINT64_C(0xa54ff53a5f1d36f1)
 
-#define PH_SUM_PAIR(x, y) \
-	(a += PH_SUM_K2, b += PH_SUM_K3, acc += ph_fold((x) ^ a, (y) ^ b))
+#define PH_SUM_PAIR(x, y) (a += PH_SUM_K2, b += PH_SUM_K3, acc += ph_fold((x) ^ a, (y) ^ b))
 
 /* The sum of n words at w. Never 0, so that zeroed media is never valid. */
 static inline uint64_t ph_sum(uint64_t key, uint64_t place, const uint64_t *w, size_t n)
@@ -65,25 +64,30 @@ static inline uint64_t ph_sum(uint64_t key, uint64_t place, const uint64_t *w, s
 }
 
 /*
- * A sealed word: a number of 54 bits with ten check bits below it, which depend on
- * where the word lies. It changes with one 8-byte store, and a flipped bit in it is
- * noticed. The zero word is the number 0.
+ * A sealed word: a number of 54 bits, and below it a CRC of ten bits (polynomial
+ * x^10 + x^9 + x^5 + x^4 + x + 1, its 56 bits from the highest on). It changes with one
+ * 8-byte store, and one or two flipped bits, or an odd number of them, are noticed.
+ * The zero word is the number 0.
  */
 #define PH_SEAL_BITS 10
 #define PH_SEALED_MAX (UINT64_MAX >> PH_SEAL_BITS)
 
-static inline uint64_t ph_seal(uint64_t number, uint64_t place)
-{
-	uint64_t check = ph_sum(number, place, NULL, 0) >> (64 - PH_SEAL_BITS);
+extern const uint16_t ph_seal_table[256];
 
-	return number ? number << PH_SEAL_BITS | check : 0;
+static inline uint64_t ph_seal(uint64_t number)
+{
+	unsigned crc = 0;
+
+	for (int shift = 48; shift >= 0; shift -= 8)
+		crc = (crc << 8 ^ ph_seal_table[crc >> 2 ^ (number >> shift & 0xff)]) & 0x3ff;
+	return number << PH_SEAL_BITS | crc;
 }
 
 /* False: damaged. */
-static inline bool ph_unseal(uint64_t word, uint64_t place, uint64_t *number)
+static inline bool ph_unseal(uint64_t word, uint64_t *number)
 {
 	*number = word >> PH_SEAL_BITS;
-	return word == ph_seal(*number, place);
+	return word == ph_seal(*number);
 }
 
 #endif

@@ -78,9 +78,9 @@ struct pheap_options {
  * EEXIST, unless it is empty, all zero, or what a create left behind that did
  * not finish: then it is made anew. opts: may be NULL for a 64 MiB pool.
  *
- * Crash: until create returns, open rejects the file (EUCLEAN) and create may
- * be called again. Errors: EINVAL, EEXIST, EBUSY, ENOSPC, ENOTSUP, ENOMEM and
- * those of open(2). Thread-safe.
+ * Crash: a create that did not finish leaves a file that open rejects (EUCLEAN) and
+ * that create may take over; one that was all but done leaves an empty pool. Errors: EINVAL,
+ * EEXIST, EBUSY, ENOSPC, ENOTSUP, ENOMEM and those of open(2). Thread-safe.
  */
 PHEAP_API pheap_t *pheap_create(const char *path, const struct pheap_options *opts);
 

@@ -173,6 +173,16 @@ uint32_t ph_tree_next_taken(const struct ph_tree *tree, uint32_t g)
 	return (uint32_t)at;
 }
 
+bool ph_tree_all_taken(const struct ph_tree *tree, uint32_t granule, uint32_t n)
+{
+	uint64_t at = granule, end = at + n, size;
+
+	for (; at < end; at = (at & ~(size - 1)) + size)
+		if (uniform_above(tree, (uint32_t)at, &size) != 0)
+			return false;
+	return true;
+}
+
 uint64_t ph_tree_count_free(const struct ph_tree *tree)
 {
 	uint64_t at = 0, end = UINT64_C(1) << tree->levels, size, n = 0;

@@ -3,10 +3,9 @@
  *
  * A thread fills its magazine of a class from one slab, which it owns: so threads
  * write into bitmap lines, and thus take stripes, of their own. Whoever frees gives
- * back to any slab. A slab with a FREE object that nobody owns is on its class's list. One slab a class with
- * nothing but FREE objects is kept; further ones go back to the zone, so that
- * memory moves between classes and a single object does not make and end a slab
- * again and again.
+ * back to any slab. A slab with a FREE object that nobody owns is on its class's list. One slab a
+ * class with nothing but FREE objects is kept; further ones go back to the zone, so that memory
+ * moves between classes and a single object does not make and end a slab again and again.
  *
  * LOCKS: central.lock; zone.lock is never taken under it.
  */

@@ -471,9 +471,10 @@ static bool believable(const struct ph_zone *zone, const struct pm_span *span, u
 		       span->granules == ph_classes[span->size_class].granules &&
 		       span->size == ph_classes[span->size_class].size;
 	case PM_KIND_LARGE:
-		return span->size && (span->size + PM_GRANULE - 1) / PM_GRANULE == span->granules;
+		return !span->size_class && span->size &&
+		       (span->size + PM_GRANULE - 1) / PM_GRANULE == span->granules;
 	case PM_KIND_LANE:
-		return span->granules == 1;
+		return !span->size_class && span->granules == 1;
 	default:
 		return false;
 	}
@@ -491,28 +492,28 @@ static void load_states(struct pheap *heap, struct ph_slab *slab)
 	}
 }
 
-/* H1, on damaged media: a descriptor over free granules is not believed. */
-static bool all_taken(struct pheap *heap, uint32_t granule, uint32_t n)
+/* The inside of a large object in one call; nothing describes it granule by granule. */
+static int back_span(struct pheap *heap, uint32_t granule, const struct pm_span *span)
 {
-	struct ph_tree tree = overlay_tree(heap);
-
-	for (uint32_t i = 0; i < n; i++)
-		if (!ph_tree_taken(&tree, granule + i))
-			return false;
-	return true;
+	if (span->kind == PM_KIND_SLAB || heap->readonly)
+		return back_granules(heap, granule, span->granules);
+	return ph_file_back(&heap->file, heap->zone.data + (uint64_t)granule * PM_GRANULE,
+			    (uint64_t)span->granules * PM_GRANULE);
 }
 
 /* The span whose first granule this is. Under zone.lock. */
 static struct ph_slab *load_span(struct pheap *heap, uint32_t granule)
 {
 	struct ph_zone *zone = &heap->zone;
+	struct ph_tree tree = overlay_tree(heap);
 	const struct pm_span *span = descriptor(heap, granule);
 	struct ph_slab *slab;
 
-	/* D3, for a sparse copy of the file: its holes get blocks before they are touched. */
+	/* D3, for a sparse copy of the file: its holes get blocks before they are touched.
+	 * H1, on damaged media: a descriptor over free granules is not believed. */
 	if (back_granules(heap, granule, 1) || !believable(zone, span, granule) ||
-	    !unmapped(zone, granule, span->granules) || !all_taken(heap, granule, span->granules) ||
-	    back_granules(heap, granule, span->granules))
+	    !unmapped(zone, granule, span->granules) ||
+	    !ph_tree_all_taken(&tree, granule, span->granules) || back_span(heap, granule, span))
 		return NULL;
 	slab = slab_make(heap, span->kind, span->size_class, granule, span->granules, span->size);
 	if (!slab)
@@ -573,9 +574,17 @@ void ph_span_keep(struct pheap *heap, uint64_t block)
 	struct ph_zone *zone = &heap->zone;
 	struct ph_tree tree = overlay_tree(heap);
 	uint32_t granule = (uint32_t)((block - zone->data) / PM_GRANULE);
+	struct ph_slab *slab;
 
 	pthread_mutex_lock(&zone->lock);
 	ph_tree_assign(&tree, granule, 1, false);
+	/* On the map, so that no other span is loaded over it. Without memory for that
+	 * the granule is out of use all the same. */
+	slab = slab_make(heap, PM_KIND_LANE, 0, granule, 1, PM_GRANULE);
+	if (slab) {
+		slab->born = 1;
+		map_slab(zone, slab, slab);
+	}
 	pthread_mutex_unlock(&zone->lock);
 }
 

@@ -203,10 +203,10 @@ static void check_state(struct ph_check *c)
 	if (!ph_check_zero(state.reserved, sizeof(state.reserved)) ||
 	    !ph_check_zero_at(c, PM_STATE + sizeof(state), PM_PAGE - sizeof(state)))
 		ph_check_report(c, "T2", PM_STATE, "state line: reserved bytes are not zero");
-	if (!ph_unseal(state.settled, settled_at, &number))
+	if (!ph_unseal(state.settled, &number))
 		ph_check_report(c, "T3", settled_at, "settled word 0x%" PRIx64 " is damaged",
 				state.settled);
-	if (!ph_unseal(state.epoch, PM_STATE, &number) || !number)
+	if (!ph_unseal(state.epoch, &number) || !number)
 		ph_check_report(c, "T4", PM_STATE, "epoch 0x%" PRIx64 " is damaged", state.epoch);
 }
 
@@ -354,7 +354,7 @@ void ph_check_lane(struct ph_check *c, uint64_t offset)
 		memcpy(&head, c->base + at, sizeof(head));
 		if (!ph_check_zero(head.reserved, sizeof(head.reserved)))
 			ph_check_report(c, "U1", at, "undo head: reserved bytes are not zero");
-		if (!ph_unseal(head.ended, at, &number))
+		if (!ph_unseal(head.ended, &number))
 			ph_check_report(c, "U3", at,
 					"undo head: ended word 0x%" PRIx64 " is damaged",
 					head.ended);

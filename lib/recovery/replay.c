@@ -83,6 +83,11 @@ static bool within(uint64_t offset, uint64_t length, uint64_t start, uint64_t en
 	return length && offset >= start && offset < end && length <= end - offset;
 }
 
+static bool overlap(uint64_t offset, uint64_t length, uint64_t start, uint64_t end)
+{
+	return offset < end && start < offset + length;
+}
+
 /* May a record write there? To roots and lane table, and to what is in the zone;
  * not to superblocks, the state line or the zone table. */
 static bool writable_range(const struct recovery *r, uint64_t offset, uint64_t length)
@@ -290,6 +295,24 @@ static int compare_logs(const void *a, const void *b)
 	return x->head < y->head ? -1 : x->head > y->head;
 }
 
+/* The undo log whose head line a range touches, or NULL. */
+static struct log_state *log_at(const struct recovery *r, uint64_t offset, uint64_t length)
+{
+	uint32_t low = 0, high = r->nlanes * PM_UNDO_LOGS;
+
+	while (low < high) { /* the first that ends behind offset */
+		uint32_t middle = (low + high) / 2;
+
+		if (r->logs[middle].head + PM_LINE <= offset)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == r->nlanes * PM_UNDO_LOGS || r->logs[low].head >= offset + length)
+		return NULL;
+	return &r->logs[low];
+}
+
 /* The library writes lane table and descriptors word by word. */
 static int note_word(struct recovery *r, const uint64_t *entry, uint64_t offset)
 {
@@ -339,16 +362,15 @@ static int check_lanes(const struct recovery *r)
 /* Step 1 for an entry: what it says about lanes, and about the end of an undo log. */
 static int note_entry(struct recovery *r, const uint64_t *entry, uint64_t offset, uint64_t length)
 {
-	struct log_state key = {.head = offset}, *log;
-	uint64_t ended;
+	struct log_state *log;
+	uint64_t ended = 0;
 
-	if (within(offset, length, PM_LANE_TABLE, PM_ZONE_TABLE) ||
-	    within(offset, length, r->zone->desc, r->zone->bits))
+	if (overlap(offset, length, PM_LANE_TABLE, PM_ZONE_TABLE) ||
+	    overlap(offset, length, r->zone->desc, r->zone->bits))
 		return note_word(r, entry, offset);
-	if (PM_ENTRY_TYPE(entry[0]) != PM_ENTRY_WORD || offset % PM_LINE)
-		return 0;
-	log = bsearch(&key, r->logs, r->nlanes * PM_UNDO_LOGS, sizeof(key), compare_logs);
-	if (log && !ph_unseal(entry[1], offset, &ended))
+	log = log_at(r, offset, length);
+	if (log && (PM_ENTRY_TYPE(entry[0]) != PM_ENTRY_WORD || offset != log->head ||
+		    !ph_unseal(entry[1], &ended)))
 		return bad_entry("ends an undo log, and is damaged", offset);
 	if (log && ended > log->ended)
 		log->ended = ended;
@@ -556,7 +578,7 @@ static int find_lanes(struct recovery *r)
 		r->logs[i].head = block + i % PM_UNDO_LOGS * sizeof(struct pm_undo_head);
 		r->logs[i].area = block + PM_LANE_UNDO + i % PM_UNDO_LOGS * (uint64_t)PM_UNDO_AREA;
 		if (!ph_unseal(*(const uint64_t *)(const void *)(r->base + r->logs[i].head),
-			       r->logs[i].head, &r->logs[i].ended))
+			       &r->logs[i].ended))
 			return ph_error(EUCLEAN,
 					"the head of an undo log at offset %#llx is damaged",
 					(unsigned long long)r->logs[i].head);
@@ -624,7 +646,7 @@ int ph_recover(struct ph_persist *pm, struct ph_count *count, char *base, uint64
 	};
 	int err;
 
-	ph_unseal(state->settled, PM_STATE + offsetof(struct pm_state, settled), &r.settled);
+	ph_unseal(state->settled, &r.settled);
 	r.clean = state->status == PM_STATUS_CLEAN;
 	err = read_logs(&r);
 

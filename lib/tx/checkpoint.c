@@ -82,8 +82,7 @@ static int settle(struct pheap *heap, struct ph_count *count)
 		/* R3: orders the lines before S. */
 		if ((err = ph_fence(&heap->pm, count)))
 			return err;
-		ph_store64(&heap->pm, &heap->state->settled,
-			   ph_seal(u, PM_STATE + offsetof(struct pm_state, settled)));
+		ph_store64(&heap->pm, &heap->state->settled, ph_seal(u));
 		/* R4: orders S before the ring space is written again. */
 		err = ph_persist_range(&heap->pm, count, &heap->state->settled, sizeof(uint64_t));
 		if (err)

@@ -20,8 +20,7 @@ void ph_lane_read(struct pheap *heap, struct ph_lane *lane)
 	for (unsigned i = 0; i < PM_UNDO_LOGS; i++) {
 		struct ph_undo_log *log = &lane->logs[i];
 
-		ph_unseal(*(const uint64_t *)(const void *)ph_at(heap, log->head), log->head,
-			  &log->gen);
+		ph_unseal(*(const uint64_t *)(const void *)ph_at(heap, log->head), &log->gen);
 	}
 }
 

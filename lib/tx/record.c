@@ -214,6 +214,10 @@ static void apply(struct ph_rec *rec)
 
 /* ---- locking ------------------------------------------------------------ */
 
+/* Marks a line whose stripe is held, but which the record does not write. It does
+ * not reach into the bits that make the stripe, and sorts behind the written ones. */
+#define COVERED (UINT64_C(1) << 63)
+
 static uint64_t stripe_order(uint64_t line)
 {
 	return line << (64 - PH_STRIPE_BITS) | line >> PH_STRIPE_BITS;
@@ -243,9 +247,13 @@ static void sort_lines(struct ph_rec *rec)
 			lines[j] = line;
 		}
 	}
-	for (uint32_t i = 0; i < n; i++)
-		if (!kept || lines[kept - 1] != lines[i])
-			lines[kept++] = lines[i];
+	rec->written = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		if (kept && lines[kept - 1] == lines[i])
+			continue;
+		rec->written += !(lines[i] & COVERED);
+		lines[kept++] = lines[i];
+	}
 	rec->nlines = kept;
 }
 
@@ -331,7 +339,7 @@ uint32_t ph_rec_ring_lines(const struct ph_rec *rec)
 /* A record of very many lines flushes them itself: see commit. */
 static bool lines_fit(const struct ph_rec *rec)
 {
-	return rec->nlines <= PH_DIRTY_MAX;
+	return rec->written <= PH_DIRTY_MAX;
 }
 
 static bool lane_has_room(const struct ph_rec *rec)
@@ -341,7 +349,7 @@ static bool lane_has_room(const struct ph_rec *rec)
 
 	if (used + ph_rec_ring_lines(rec) > PM_RING_LINES)
 		return false;
-	return !lines_fit(rec) || lane->ndirty + rec->nlines <= PH_DIRTY_MAX;
+	return !lines_fit(rec) || lane->ndirty + rec->written <= PH_DIRTY_MAX;
 }
 
 /*
@@ -405,9 +413,10 @@ int ph_rec_lock(struct ph_rec *rec)
 /* As many lines as there are stripes have them all. */
 void ph_rec_cover(struct ph_rec *rec, uint64_t offset, uint64_t length)
 {
-	const uint64_t all = (uint64_t)PH_STRIPES * PM_LINE;
+	uint64_t first = offset / PM_LINE, n = (offset + length - 1) / PM_LINE - first + 1;
 
-	add_lines(rec, offset, length < all ? length : all);
+	for (uint64_t i = 0; i < n && i < PH_STRIPES; i++)
+		ph_rec_line(rec, (first + i) | COVERED);
 }
 
 int ph_rec_lock_stripes(struct ph_rec *rec)
@@ -501,10 +510,14 @@ static void note_dirty(struct ph_rec *rec)
 		struct ph_stripe *stripe = ph_stripe_of(rec->heap, line);
 		uint32_t tag = ph_stripe_tag(lane->index, line), seen = stripe->tag;
 
+		if (line & COVERED)
+			continue;
 		stamp = word_of(stripe) >> 1;
 		if ((seen & ~PH_TAG_MIXED) == tag && stamp > lane->visited)
 			continue;
-		if (stamp > settled && (seen & PH_TAG_MIXED || (seen ^ tag) >> PH_TAG_LANE_BITS))
+		/* Not settled either: a line of the same stripe in this very record. */
+		if (!first_of_stripe(rec, i) ||
+		    (stamp > settled && (seen & PH_TAG_MIXED || (seen ^ tag) >> PH_TAG_LANE_BITS)))
 			tag |= PH_TAG_MIXED;
 		__atomic_store_n(&stripe->tag, tag, __ATOMIC_RELAXED);
 		lane->dirty[lane->ndirty++] = line;
@@ -517,6 +530,8 @@ static int flush_lines(struct ph_rec *rec)
 	struct pheap *heap = rec->heap;
 
 	for (uint32_t i = 0; i < rec->nlines; i++) {
+		if (rec->lines[i] & COVERED)
+			continue;
 		__atomic_store_n(&ph_stripe_of(heap, rec->lines[i])->tag, UINT32_MAX,
 				 __ATOMIC_RELAXED); /* mixed; no lane has it */
 		ph_flush(&heap->pm, rec->count, ph_at(heap, rec->lines[i] * PM_LINE), PM_LINE);

@@ -35,9 +35,10 @@ struct ph_rec {
 	uint32_t n, cap;
 	uint32_t apply_from; /* entries before it are in place already */
 	uint32_t staged;     /* first of the words that ph_rec_stage() looks up */
-	uint64_t *lines;     /* numbers of the lines that entries write */
+	uint64_t *lines;     /* numbers of the lines whose stripes are to be held */
 	uint32_t nlines, lines_cap;
-	uint64_t stamp; /* the largest of the stripes that are held */
+	uint32_t written; /* lines among them that entries write; the rest is covered */
+	uint64_t stamp;	  /* the largest of the stripes that are held */
 	int error;
 	struct ph_slab *extension; /* where entries went that do not fit in a ring */
 	struct ph_slab *room;	   /* a span that the caller has kept for that, or NULL */
@@ -108,8 +109,9 @@ uint64_t ph_rec_get(struct ph_rec *rec, uint64_t offset);
 void ph_rec_put(struct ph_rec *rec, uint64_t offset, uint64_t value);
 
 /*
- * Hold the stripes of ranges without writing a record: ph_rec_cover() what is
- * wanted, lock, unlock. 1: there is an open snapshot in one of the stripes.
+ * Hold the stripes of ranges that no entry writes; also without writing a record at
+ * all: ph_rec_cover() what is wanted, lock, unlock. 1: there is an open snapshot in one of the
+ * stripes.
  */
 void ph_rec_cover(struct ph_rec *rec, uint64_t offset, uint64_t length);
 int ph_rec_lock_stripes(struct ph_rec *rec);

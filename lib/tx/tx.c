@@ -482,7 +482,7 @@ PHEAP_API int pheap_tx_snapshot(pheap_tx_t *tx, void *addr, size_t length)
 static void add_undo_end(struct ph_rec *rec, const struct pheap_tx *tx)
 {
 	if (tx->undo.n)
-		ph_rec_word(rec, tx->undo.log->head, ph_seal(tx->undo.gen, tx->undo.log->head));
+		ph_rec_word(rec, tx->undo.log->head, ph_seal(tx->undo.gen));
 }
 
 static int roll_back(struct pheap_tx *tx)

@@ -33,7 +33,7 @@ enum {
 	PICKS = 1 << 15,  /* random choices made before the clock starts */
 	EXTRAS = 4,
 	BATCH_STRIDE = 16, /* tx_batch64: slots between two links, so that each has its line */
-	NOTE_MAX = 256,
+	NOTE_MAX = 4096,   /* a path */
 	PATH_LENGTH = 256,
 };
 
@@ -78,6 +78,8 @@ enum {
 	WORK_INDEPENDENT = 1 << 3,
 	/* A call of its loop does too much to be stepped through by instruction. */
 	WORK_LONG = 1 << 4,
+	/* It goes on touching new memory for long: warm up by operations, not by time. */
+	WORK_WARM_UP = 1 << 5,
 };
 
 struct workload {
@@ -114,6 +116,7 @@ typedef uint64_t loop_fn(struct worker *w, uint64_t n);
 struct system {
 	const char *name;
 	const char *preload; /* library that provides malloc; NULL: none */
+	const char *symbol;  /* a function of the library that is measured */
 	unsigned durability; /* pheap: enum pheap_durability */
 	/* Make a heap of size bytes in the file at path. */
 	void (*start)(const struct system *system, const char *path, uint64_t size);
@@ -161,14 +164,14 @@ struct worker {
 	unsigned index;
 	uint32_t at; /* position in picks */
 	const struct pick *picks;
-	void *space;  /* zeroed memory of the harness, for the loop's arrays */
-	void *slots;  /* SLOTS slots in the pool */
-	char *words;  /* SLOTS lines in the pool */
+	void *space; /* zeroed memory of the harness, for the loop's arrays */
+	void *slots; /* SLOTS slots in the pool */
+	char *words; /* SLOTS lines in the pool */
 	struct shared *shared;
 	const char *path; /* of the pool */
 	bool quick;
 	bool count; /* fences are being counted: do nothing that is not the operation */
-	double ns; /* a loop that takes the time itself: ns for each operation */
+	double ns;  /* a loop that takes the time itself: ns for each operation */
 	double extra[EXTRAS];
 };
 
@@ -211,6 +214,7 @@ struct job {
 struct reply {
 	double ns; /* of one operation, as the table has it */
 	double extra[EXTRAS];
+	double share; /* of the time, that its threads had a processor */
 	/* Counting: in a long window, ... */
 	double ops;
 	struct tally called; /* calls that arrive at libpmem */
@@ -223,7 +227,7 @@ struct reply {
 	/* Instead of all that. */
 	bool missing; /* the system is not installed, or cannot do it */
 	bool has_own;
-	char note[NOTE_MAX]; /* why; or which library provides malloc */
+	char note[NOTE_MAX]; /* why; or the file of the library that is measured */
 };
 
 enum flush_kind {

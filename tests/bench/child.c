@@ -46,12 +46,17 @@ void *harness_memory(size_t bytes, bool resident)
 	return memory;
 }
 
-double now_ns(void)
+static double clock_ns(clockid_t clock)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(clock, &now);
 	return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
+}
+
+double now_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
 }
 
 /* A field of /proc/self/smaps_rollup, which is exact where statm is not. */
@@ -103,7 +108,8 @@ static const struct pick *make_picks(unsigned stream)
 		random = (random ^ random >> 27) * UINT64_C(0x94d049bb133111eb);
 		random ^= random >> 31;
 		picks[i].any = (uint32_t)random;
-		picks[i].size = job.min + (uint32_t)((random >> 32) * (job.max - job.min + 1) >> 32);
+		picks[i].size =
+			job.min + (uint32_t)((random >> 32) * (job.max - job.min + 1) >> 32);
 	}
 	return picks;
 }
@@ -152,21 +158,25 @@ static void set_up(void)
 		unlink(path); /* it stays mapped */
 }
 
-/* Is malloc the one that was asked for? The loader goes on without a missing one. */
-static bool find_malloc(struct reply *reply)
+/*
+ * Which file is the library that is measured? And is it the one that was asked for:
+ * the loader goes on without a library that it cannot preload.
+ */
+static bool find_library(struct reply *reply)
 {
-	void *symbol = dlsym(RTLD_DEFAULT, "malloc");
+	void *symbol = dlsym(RTLD_DEFAULT, self->symbol);
 	Dl_info info = {0};
 
-	if (!self->preload)
-		return true;
-	dladdr(symbol, &info);
-	snprintf(reply->note, sizeof(reply->note), "%s", info.dli_fname ? info.dli_fname : "?");
-	if (!strstr(reply->note, self->preload)) {
+	if (symbol)
+		dladdr(symbol, &info);
+	if (self->preload && (!info.dli_fname || !strstr(info.dli_fname, self->preload))) {
 		snprintf(reply->note, sizeof(reply->note), "%s is not installed", self->preload);
 		reply->missing = true;
+		return false;
 	}
-	return !reply->missing;
+	if (info.dli_fname && !realpath(info.dli_fname, reply->note))
+		snprintf(reply->note, sizeof(reply->note), "%s", info.dli_fname);
+	return true;
 }
 
 /* ---- run -------------------------------------------------------------------------------- */
@@ -175,7 +185,7 @@ struct run {
 	pthread_barrier_t barrier;
 	uint64_t n;
 	struct {
-		double start, end;
+		double start, end, cpu; /* ns */
 		uint64_t done;
 	} thread[THREADS_MAX];
 };
@@ -184,9 +194,12 @@ static struct run run;
 
 static void run_worker(struct worker *w)
 {
+	double cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+
 	run.thread[w->index].start = now_ns();
 	run.thread[w->index].done = self->loops[job.workload](w, run.n);
 	run.thread[w->index].end = now_ns();
+	run.thread[w->index].cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu;
 }
 
 static void *run_thread(void *arg)
@@ -231,6 +244,9 @@ static double run_once(uint64_t n, double *ops)
 	return end - start;
 }
 
+/* By then an operation of WORK_WARM_UP costs about what it will go on costing. */
+#define WARM_UP_OPS 200000
+
 /*
  * How many operations take the time that a repetition should: found when the memory
  * that the loop uses has been touched once, which shows in a cost that no longer
@@ -243,6 +259,8 @@ static uint64_t calibrate(void)
 
 	if (workload->flags & WORK_FRESH)
 		return 1;
+	if (workload->flags & WORK_WARM_UP)
+		run_once(WARM_UP_OPS, &ops);
 	do {
 		before = cost;
 		wall = run_once(n, &ops);
@@ -255,6 +273,18 @@ static uint64_t calibrate(void)
 	return n ? n : 1;
 }
 
+/* Of the last run: what is missing from 1 went to other programs, or was waiting. */
+static double cpu_share(void)
+{
+	double cpu = 0, wall = 0;
+
+	for (unsigned i = 0; i < job.threads; i++) {
+		cpu += run.thread[i].cpu;
+		wall += run.thread[i].end - run.thread[i].start;
+	}
+	return wall > 0 ? cpu / wall : 1;
+}
+
 static void repetition(struct reply *reply, uint64_t n)
 {
 	double ops, wall;
@@ -263,6 +293,7 @@ static void repetition(struct reply *reply, uint64_t n)
 	if (!(workload->flags & WORK_FRESH))
 		run_once(n / 16 + 1, &ops);
 	wall = run_once(n, &ops);
+	reply->share = cpu_share();
 	reply->ns = workers[0].ns > 0 ? workers[0].ns : wall * job.threads / ops;
 	memcpy(reply->extra, workers[0].extra, sizeof(reply->extra));
 }
@@ -272,7 +303,6 @@ static void repetition(struct reply *reply, uint64_t n)
 static void read_tallies(struct tally *called, struct tally *own)
 {
 	static compare_calls_fn *calls;
-
 	void *symbol = calls ? NULL : dlsym(RTLD_DEFAULT, "compare_calls");
 
 	if (symbol)
@@ -310,15 +340,16 @@ static uint64_t steps_wanted(void)
 static void count_instructions(struct reply *reply)
 {
 	struct tally before = {0}, after = {0}, own = {0};
-	const struct steps *steps;
+	const struct steps *steps = NULL;
 
 	step_reset();
 	read_tallies(&before, &own);
-	do {
+	/* In ever longer runs, so that beginning and ending one does not count for much. */
+	for (uint64_t n = 1; n == 1 || steps->instructions < steps_wanted(); n *= 2) {
 		step_begin();
-		reply->stepped_ops += (double)self->loops[job.workload](&workers[0], 1);
+		reply->stepped_ops += (double)self->loops[job.workload](&workers[0], n);
 		steps = step_end();
-	} while (steps->instructions < steps_wanted());
+	}
 	read_tallies(&after, &own);
 	reply->instructions = steps->instructions;
 	reply->stepped = steps_tally(steps);
@@ -360,7 +391,7 @@ int child_main(void)
 	self = systems[job.system];
 	workload = &workloads[job.workload];
 	reply.missing = !self->loops[job.workload];
-	if (find_malloc(&reply) && !reply.missing) {
+	if (find_library(&reply) && !reply.missing) {
 		set_up();
 		n = calibrate();
 	}

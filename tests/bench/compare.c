@@ -103,7 +103,7 @@ static struct job job_of(const struct row *row, unsigned system, bool count)
 		.threads = row->threads,
 		.quick = results.quick,
 		.count = count,
-		.target_ns = results.quick ? 6e6 : 100e6,
+		.target_ns = results.target_ns,
 	};
 
 	/* A window for counting may be shorter than one for timing, except where
@@ -134,6 +134,8 @@ static void start(struct child *child, const struct job *job)
 		system_missing[job->system] = true;
 		note("%s is skipped: %s", systems[job->system]->name, child->ready.note);
 		child_stop(child);
+	} else {
+		memcpy(results.library[job->system], child->ready.note, NOTE_MAX);
 	}
 }
 
@@ -151,6 +153,7 @@ static void keep(struct cell *cell, const struct reply *reply)
 {
 	for (unsigned i = 0; i < EXTRAS; i++)
 		cell->extra[i][cell->n] = reply->extra[i];
+	cell->share[cell->n] = reply->share;
 	cell->ns[cell->n++] = reply->ns;
 }
 
@@ -209,7 +212,7 @@ static void measure_in_turn(struct block *block)
 	start_team(&team, block->row);
 	for (unsigned r = 0; r < results.reps; r++) {
 		if (workloads[block->row->workload].flags & WORK_DURABLE)
-			block->floor_ns[block->floors++] = floor_sample();
+			block->floor_ns[block->floors++] = floor_sample(results.target_ns);
 		for (unsigned s = 0; s < SYSTEMS; s++) {
 			if (team.one[s].pid > 0 && repeat(&team.one[s], &reply))
 				keep(&block->cells[s], &reply);
@@ -423,7 +426,7 @@ static void print_help(void)
 static void read_options(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"quick", no_argument, NULL, 'q'},   {"only", required_argument, NULL, 'o'},
+		{"quick", no_argument, NULL, 'q'},	   {"only", required_argument, NULL, 'o'},
 		{"systems", required_argument, NULL, 's'}, {"reps", required_argument, NULL, 'r'},
 		{"plot", required_argument, NULL, 'p'},	   {"dir", required_argument, NULL, 'd'},
 		{"help", no_argument, NULL, 'h'},	   {NULL, 0, NULL, 0},
@@ -482,6 +485,7 @@ int main(int argc, char **argv)
 	if (argc == 2 && !strcmp(argv[1], "--child"))
 		return child_main();
 	read_options(argc, argv);
+	results.target_ns = results.quick ? 4e6 : 100e6;
 	make_folder();
 	floor_open(folder);
 	note_unavailable();

@@ -98,12 +98,12 @@ DEFINE_GIVING(int, pmem_deep_persist, RANGE, (addr, length), (lines(addr, length
 DEFINE_GIVING(int, pmem_msync, RANGE, (addr, length), (lines(addr, length), fence()))
 
 /* A function that stores comes in three forms; what is its second parameter. */
-#define DEFINE_STORES(name, what)                                                      \
-	DEFINE_GIVING(void *, name, (void *dst, what, size_t length, unsigned flags),  \
-		      (dst, from, length, flags), store(dst, length, flags))           \
-	DEFINE_GIVING(void *, name##_persist, (void *dst, what, size_t length),        \
-		      (dst, from, length), store(dst, length, 0))                      \
-	DEFINE_GIVING(void *, name##_nodrain, (void *dst, what, size_t length),        \
+#define DEFINE_STORES(name, what)                                                     \
+	DEFINE_GIVING(void *, name, (void *dst, what, size_t length, unsigned flags), \
+		      (dst, from, length, flags), store(dst, length, flags))          \
+	DEFINE_GIVING(void *, name##_persist, (void *dst, what, size_t length),       \
+		      (dst, from, length), store(dst, length, 0))                     \
+	DEFINE_GIVING(void *, name##_nodrain, (void *dst, what, size_t length),       \
 		      (dst, from, length), store(dst, length, PMEM_F_MEM_NODRAIN))
 DEFINE_STORES(pmem_memcpy, const void *from)
 DEFINE_STORES(pmem_memmove, const void *from)

@@ -19,7 +19,7 @@
 
 /* Lines of the buffer that the floor is measured on: as many as a redo ring has. */
 #define FLOOR_LINES 256
-#define FLOOR_STORES 10000
+#define FLOOR_STORES 2000
 
 static char *floor_lines;
 
@@ -63,15 +63,30 @@ static void store_narrow(unsigned n)
 	}
 }
 
-double floor_sample(void)
+double floor_sample(double target_ns)
 {
 	void (*store)(unsigned) = __builtin_cpu_supports("avx512f") ? store_wide : store_narrow;
-	double start;
+	double start, ns;
+	uint64_t n = 0;
 
-	store(FLOOR_STORES / 8);
-	start = now_ns();
 	store(FLOOR_STORES);
-	return (now_ns() - start) / FLOOR_STORES;
+	start = now_ns();
+	do {
+		store(FLOOR_STORES);
+		n += FLOOR_STORES;
+		ns = now_ns() - start;
+	} while (ns < target_ns);
+	return ns / (double)n;
+}
+
+/* Of many short samples the median: what another program takes falls on few. */
+static double floor_now(void)
+{
+	double ns[21];
+
+	for (unsigned i = 0; i < ELEMENTS(ns); i++)
+		ns[i] = floor_sample(0);
+	return median(ns, ELEMENTS(ns));
 }
 
 /* The value of the first line that begins with key in a file of /proc. */
@@ -109,8 +124,10 @@ static const char *flush_instruction(void)
 
 static void print_mapping(const char *folder)
 {
-	struct pheap_options opts = {.struct_size = sizeof(opts), .size = PHEAP_MIN_SIZE,
-				     .durability = PHEAP_POWER, .flags = PHEAP_FORCE_PMEM};
+	struct pheap_options opts = {.struct_size = sizeof(opts),
+				     .size = PHEAP_MIN_SIZE,
+				     .durability = PHEAP_POWER,
+				     .flags = PHEAP_FORCE_PMEM};
 	struct pheap_info info = {.struct_size = sizeof(info)};
 	struct statfs fs = {0};
 	char path[PATH_LENGTH];
@@ -123,7 +140,8 @@ static void print_mapping(const char *folder)
 	pheap_close(heap);
 	unlink(path);
 	statfs(folder, &fs);
-	printf("# mapping: shared, files in %s (file system type %#lx%s); libpmem's is_pmem %d; back "
+	printf("# mapping: shared, files in %s (file system type %#lx%s); libpmem's is_pmem %d; "
+	       "back "
 	       "end %s\n",
 	       folder, (unsigned long)fs.f_type, fs.f_type == 0x01021994 ? ", tmpfs" : "",
 	       info.is_pmem, info.backend);
@@ -148,5 +166,6 @@ void print_host(const char *folder)
 	print_mapping(folder);
 	printf("# flush instruction: %s\n", flush_instruction());
 	printf("# floor: one non-temporal 64-byte store + SFENCE takes %.1f ns now; it is measured "
-	       "again in turn with the systems\n", floor_sample());
+	       "again in turn with the systems\n",
+	       floor_now());
 }

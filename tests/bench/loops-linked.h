@@ -137,11 +137,11 @@ static uint64_t loop_tx_batch64(struct worker *w, uint64_t n)
 	return done;
 }
 
-#define LINKED_LOOPS                                                                          \
-	[W_LINKED_PAIR] = loop_linked_pair, [W_LINKED_RING] = loop_linked_ring,               \
-	[W_LINKED_SHARED] = loop_linked_shared, [W_LINKED_PRODCON] = loop_linked_prodcon,     \
-	[W_LARGE_LINKED_PAIR] = loop_large_linked_pair, [W_TX_WRITE8] = loop_tx_write8,       \
-	[W_TX_SNAPSHOT8] = loop_tx_snapshot8, [W_TX_SNAPSHOT8X8] = loop_tx_snapshot8x8,       \
+#define LINKED_LOOPS                                                                      \
+	[W_LINKED_PAIR] = loop_linked_pair, [W_LINKED_RING] = loop_linked_ring,           \
+	[W_LINKED_SHARED] = loop_linked_shared, [W_LINKED_PRODCON] = loop_linked_prodcon, \
+	[W_LARGE_LINKED_PAIR] = loop_large_linked_pair, [W_TX_WRITE8] = loop_tx_write8,   \
+	[W_TX_SNAPSHOT8] = loop_tx_snapshot8, [W_TX_SNAPSHOT8X8] = loop_tx_snapshot8x8,   \
 	[W_TX_ALLOC_LINK] = loop_tx_alloc_link, [W_TX_BATCH64] = loop_tx_batch64
 
 #endif

@@ -309,11 +309,10 @@ static uint64_t loop_fragbench(struct worker *w, uint64_t n)
 	return ops;
 }
 
-#define VOLATILE_LOOPS                                                             \
-	[W_RESERVE_PAIR] = loop_reserve_pair, [W_RESERVE_BATCH] = loop_reserve_batch, \
-	[W_RANDOM_SLOT] = loop_random_slot, [W_LARGE_PAIR] = loop_reserve_pair,       \
-	[W_THREADTEST] = loop_threadtest, [W_LARSON] = loop_larson,                   \
-	[W_SHBENCH] = loop_shbench, [W_PRODCON] = loop_prodcon,                       \
-	[W_ARENA64] = loop_arena64, [W_FRAGBENCH] = loop_fragbench
+#define VOLATILE_LOOPS                                                                          \
+	[W_RESERVE_PAIR] = loop_reserve_pair, [W_RESERVE_BATCH] = loop_reserve_batch,           \
+	[W_RANDOM_SLOT] = loop_random_slot, [W_LARGE_PAIR] = loop_reserve_pair,                 \
+	[W_THREADTEST] = loop_threadtest, [W_LARSON] = loop_larson, [W_SHBENCH] = loop_shbench, \
+	[W_PRODCON] = loop_prodcon, [W_ARENA64] = loop_arena64, [W_FRAGBENCH] = loop_fragbench
 
 #endif

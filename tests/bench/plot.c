@@ -14,9 +14,9 @@
 #define WIDTH 640 /* of the longest bar */
 
 static const char *const colors[SYSTEMS] = {
-	[S_PHEAP] = "#1b6ca8",	   [S_PROCESS] = "#4a9bd1",  [S_VOLATILE] = "#9ccbe8",
-	[S_PMEMOBJ] = "#c0392b",   [S_GLIBC] = "#7f8c8d",    [S_MIMALLOC] = "#8e6bb0",
-	[S_JEMALLOC] = "#d68910",  [S_TCMALLOC] = "#2e8b57", [S_TBBMALLOC] = "#b07d62",
+	[S_PHEAP] = "#1b6ca8",	  [S_PROCESS] = "#4a9bd1",  [S_VOLATILE] = "#9ccbe8",
+	[S_PMEMOBJ] = "#c0392b",  [S_GLIBC] = "#7f8c8d",    [S_MIMALLOC] = "#8e6bb0",
+	[S_JEMALLOC] = "#d68910", [S_TCMALLOC] = "#2e8b57", [S_TBBMALLOC] = "#b07d62",
 };
 
 static unsigned bars_of(const struct block *block)
@@ -51,21 +51,23 @@ static void draw_grid(FILE *file, double low, double high, unsigned height)
 	for (double power = low; power <= high; power++) {
 		double x = LEFT + WIDTH * (power - low) / (high - low);
 
-		fprintf(file, "<line x1='%.1f' y1='30' x2='%.1f' y2='%u' stroke='#ddd'/>\n", x, x, height);
+		fprintf(file, "<line x1='%.1f' y1='30' x2='%.1f' y2='%u' stroke='#ddd'/>\n", x, x,
+			height);
 		fprintf(file, "<text x='%.1f' y='24' text-anchor='middle'>%g</text>\n", x,
 			pow(10, power));
 	}
 }
 
-static unsigned draw_block(FILE *file, const struct block *block, unsigned y, double low, double high)
+static unsigned draw_block(FILE *file, const struct block *block, unsigned y, double low,
+			   double high)
 {
 	char size[32];
 
 	if (!bars_of(block))
 		return y;
 	row_size(block->row, size, sizeof(size));
-	fprintf(file, "<text x='4' y='%u' font-weight='bold'>%s %s, %u thread%s</text>\n", y + BAR - 2,
-		workloads[block->row->workload].name, size, block->row->threads,
+	fprintf(file, "<text x='4' y='%u' font-weight='bold'>%s %s, %u thread%s</text>\n",
+		y + BAR - 2, workloads[block->row->workload].name, size, block->row->threads,
 		block->row->threads == 1 ? "" : "s");
 	y += BAR + 2;
 	for (unsigned s = 0; s < SYSTEMS; s++) {
@@ -74,11 +76,12 @@ static unsigned draw_block(FILE *file, const struct block *block, unsigned y, do
 		if (!(ns > 0))
 			continue;
 		length = fmax(1, WIDTH * (log10(ns) - low) / (high - low));
-		fprintf(file, "<text x='%u' y='%u' text-anchor='end'>%s</text>\n", LEFT - 6, y + BAR - 3,
-			systems[s]->name);
+		fprintf(file, "<text x='%u' y='%u' text-anchor='end'>%s</text>\n", LEFT - 6,
+			y + BAR - 3, systems[s]->name);
 		fprintf(file, "<rect x='%u' y='%u' width='%.1f' height='%u' fill='%s'/>\n", LEFT, y,
 			length, BAR - 1, colors[s]);
-		fprintf(file, "<text x='%.1f' y='%u'>%.4g</text>\n", LEFT + length + 4, y + BAR - 3, ns);
+		fprintf(file, "<text x='%.1f' y='%u'>%.4g</text>\n", LEFT + length + 4, y + BAR - 3,
+			ns);
 		y += BAR;
 	}
 	return y + GAP;
@@ -102,7 +105,8 @@ bool plot(const struct results *results, const char *path)
 		"<svg xmlns='http://www.w3.org/2000/svg' width='%u' height='%u' "
 		"font-family='sans-serif' font-size='10'>\n"
 		"<rect width='100%%' height='100%%' fill='white'/>\n"
-		"<text x='4' y='12'>ns per operation, logarithmic (space64: bytes per object; open: ns "
+		"<text x='4' y='12'>ns per operation, logarithmic (space64: bytes per object; "
+		"open: ns "
 		"of one open)</text>\n",
 		LEFT + WIDTH + 80, height);
 	draw_grid(file, low, high, height - 10);

@@ -47,11 +47,12 @@ double cell_fences(const struct cell *cell)
 
 void print_legend(const struct results *results)
 {
-	printf("# %s; median of %u repetitions, in each of which the systems take turns\n",
-	       results->quick ? "QUICK: repetitions of 6 ms, small pools and live sets"
-			      : "repetitions of 100 ms",
-	       results->reps);
-	printf("# ns_per_op: wall time x threads / operations. fences_per_op, lines_per_op: fences, "
+	printf("# %srepetitions of %.0f ms; median of %u, in each of which the systems take "
+	       "turns\n",
+	       results->quick ? "QUICK, with smaller pools and live sets: " : "",
+	       results->target_ns / 1e6, results->reps);
+	printf("# ns_per_op: wall time x threads / operations. fences_per_op, lines_per_op: "
+	       "fences, "
 	       "and 64-byte lines flushed or written past the cache, counted by the calls that "
 	       "arrive at libpmem, in a pass of its own\n");
 	for (unsigned i = 0; i < WORKLOADS; i++)
@@ -103,7 +104,8 @@ static void print_own(const struct reply *count)
 		printf("; its own counters agree");
 	else
 		printf("; its own counters DIFFER: %.3f fences, %.3f lines",
-		       (double)count->own.fences / count->ops, (double)count->own.lines / count->ops);
+		       (double)count->own.fences / count->ops,
+		       (double)count->own.lines / count->ops);
 }
 
 static void print_stepped(const struct reply *count)
@@ -164,22 +166,27 @@ static void print_extras(const struct block *block, unsigned s)
 	row_size(block->row, size, sizeof(size));
 	switch (block->row->workload) {
 	case W_FRAGBENCH:
-		printf("# fragbench %s %s: resident growth %.1f MiB filled, %.1f after freeing 90 %%, "
+		printf("# fragbench %s %s: resident growth %.1f MiB filled, %.1f after freeing 90 "
+		       "%%, "
 		       "%.1f at the end, for %.1f MiB live: %.3f\n",
-		       size, systems[s]->name, mib(x[0]), mib(x[1]), mib(x[2]), mib(x[3]), x[2] / x[3]);
+		       size, systems[s]->name, mib(x[0]), mib(x[1]), mib(x[2]), mib(x[3]),
+		       x[2] / x[3]);
 		break;
 	case W_STEADY:
-		printf("# steady %s %s: %.1f MiB requested, %.1f in blocks, %.1f in spans: internal "
+		printf("# steady %s %s: %.1f MiB requested, %.1f in blocks, %.1f in spans: "
+		       "internal "
 		       "fragmentation %.2f %%, external %.2f %%\n",
-		       size, systems[s]->name, mib(x[0]), mib(x[1]), mib(x[2]), 100 * (1 - x[0] / x[1]),
-		       100 * (1 - x[1] / x[2]));
+		       size, systems[s]->name, mib(x[0]), mib(x[1]), mib(x[2]),
+		       100 * (1 - x[0] / x[1]), 100 * (1 - x[1] / x[2]));
 		break;
 	case W_OPEN_CLEAN:
 	case W_OPEN_CRASH:
-		printf("# %s %s: %.3f ms, %.0f KiB of anonymous memory; first 1000 allocations: mean "
+		printf("# %s %s: %.3f ms, %.0f KiB of anonymous memory; first 1000 allocations: "
+		       "mean "
 		       "%.0f ns, at most %.0f ns%s\n",
-		       workloads[block->row->workload].name, systems[s]->name, cell_ns(block, s) / 1e6,
-		       x[0] / 1024, x[1], x[2], x[3] > 0 ? "; recovered" : "");
+		       workloads[block->row->workload].name, systems[s]->name,
+		       cell_ns(block, s) / 1e6, x[0] / 1024, x[1], x[2],
+		       x[3] > 0 ? "; recovered" : "");
 		break;
 	default:
 		break;
@@ -200,6 +207,65 @@ static void print_pairs(const struct block *block, unsigned s)
 	       cell_ns(block, s), pair / cell_ns(block, s));
 }
 
+static void print_libraries(const struct results *results)
+{
+	for (unsigned s = 0; s < SYSTEMS; s++)
+		if (*results->library[s])
+			printf("# %s is %s\n", systems[s]->name, results->library[s]);
+}
+
+/* Do the three ways to count give the same everywhere? */
+static void print_agreement(const struct results *results)
+{
+	unsigned own = 0, own_same = 0, stepped = 0, stepped_same = 0;
+
+	for (unsigned i = 0; i < row_count; i++)
+		for (unsigned s = 0; s < SYSTEMS; s++) {
+			const struct cell *cell = &results->blocks[i].cells[s];
+
+			if (cell->counted && cell->count.has_own) {
+				own++;
+				own_same += same(&cell->count.own, &cell->count.called);
+			}
+			if (cell->counted && cell->count.stepped_ops > 0) {
+				stepped++;
+				stepped_same +=
+					same(&cell->count.stepped, &cell->count.stepped_called);
+			}
+		}
+	printf("# counted: own counters of pheap agree with the calls in %u of %u lines of the "
+	       "table; "
+	       "instructions agree with the calls in %u of %u (instructions per "
+	       "operation include those that count calls)\n",
+	       own_same, own, stepped_same, stepped);
+}
+
+/*
+ * Where the median repetition of a single thread got less of a processor than this,
+ * other programs were at work, and its time is theirs too.
+ */
+#define SHARE_WANTED 0.9
+
+static void print_disturbed(const struct results *results)
+{
+	unsigned cells = 0, disturbed = 0;
+
+	for (unsigned i = 0; i < row_count; i++)
+		for (unsigned s = 0; s < SYSTEMS; s++) {
+			const struct cell *cell = &results->blocks[i].cells[s];
+
+			if (!cell->n || rows[i].threads > 1)
+				continue;
+			cells++;
+			disturbed += median(cell->share, cell->n) < SHARE_WANTED;
+		}
+	printf("# quiet: in %u of %u lines with one thread the median repetition had a processor "
+	       "for "
+	       "less than %.0f %% of its time%s\n",
+	       disturbed, cells, 100 * SHARE_WANTED,
+	       disturbed ? "; other programs were running: repeat it when they are not" : "");
+}
+
 static void print_floor(const struct results *results)
 {
 	double *all = calloc(row_count, sizeof(*all));
@@ -216,14 +282,19 @@ static void print_floor(const struct results *results)
 		most = fmax(most, ns);
 	}
 	if (n)
-		printf("# floor: one non-temporal 64-byte store + SFENCE took %.1f ns, the median of the "
-		       "medians of %u blocks (%.1f to %.1f)\n", median(all, n), n, least, most);
+		printf("# floor: one non-temporal 64-byte store + SFENCE took %.1f ns, the median "
+		       "of the "
+		       "medians of %u blocks (%.1f to %.1f)\n",
+		       median(all, n), n, least, most);
 	free(all);
 }
 
 void print_details(const struct results *results)
 {
+	print_libraries(results);
 	print_floor(results);
+	print_disturbed(results);
+	print_agreement(results);
 	for (unsigned i = 0; i < row_count; i++)
 		print_counts(&results->blocks[i]);
 	for (unsigned i = 0; i < row_count; i++)

@@ -10,7 +10,7 @@
 
 struct cell {
 	unsigned n; /* repetitions; 0: not measured */
-	double ns[REPS_MAX], extra[EXTRAS][REPS_MAX];
+	double ns[REPS_MAX], share[REPS_MAX], extra[EXTRAS][REPS_MAX];
 	bool counted;
 	struct reply count;
 
@@ -30,8 +30,10 @@ struct block {
 
 struct results {
 	struct block *blocks; /* row_count of them */
+	double target_ns;     /* length of a repetition */
 	bool quick;
 	unsigned reps;
+	char library[SYSTEMS][NOTE_MAX]; /* files that were measured */
 };
 
 /* 0 where n is 0. */
@@ -46,9 +48,10 @@ double cell_fences(const struct cell *cell);
 
 /* host.c: lines with '#' on what this is measured on. */
 void print_host(const char *folder);
-/* A fresh measurement of the floor in the folder's file system. */
-double floor_sample(void);
+/* The floor, in the folder's file system, measured for about so many ns: as long as
+ * a repetition, so that it meets as much of what else the machine is doing. */
 void floor_open(const char *folder);
+double floor_sample(double target_ns);
 
 /* report.c */
 void print_legend(const struct results *results);

@@ -11,10 +11,12 @@
 
 const struct workload workloads[WORKLOADS] = {
 	[W_RESERVE_PAIR] = {"reserve_pair", 0, "reserve and free one object"},
-	[W_RESERVE_BATCH] = {"reserve_batch", WORK_LONG,
-			     "reserve, touch and free one object; 1000 at a time, freed in random order"},
-	[W_RANDOM_SLOT] = {"random_slot", 0,
-			   "free the object in a random one of 1024 slots, or reserve and touch one"},
+	[W_RESERVE_BATCH] =
+		{"reserve_batch", WORK_LONG,
+		 "reserve, touch and free one object; 1000 at a time, freed in random order"},
+	[W_RANDOM_SLOT] =
+		{"random_slot", WORK_WARM_UP,
+		 "free the object in a random one of 1024 slots, or reserve and touch one"},
 	[W_LARGE_PAIR] = {"large_pair", 0, "reserve and free one object"},
 	[W_THREADTEST] = {"threadtest", WORK_INDEPENDENT | WORK_LONG,
 			  "reserve, touch and free one object; 100000 at a time, freed in order"},
@@ -32,8 +34,9 @@ const struct workload workloads[WORKLOADS] = {
 	[W_LINKED_PAIR] = {"linked_pair", WORK_DURABLE, "publish and retire one object"},
 	[W_LINKED_RING] = {"linked_ring", WORK_DURABLE | WORK_INDEPENDENT,
 			   "publish one object, or retire it, in 1024 slots in turn"},
-	[W_LINKED_SHARED] = {"linked_shared", WORK_DURABLE,
-			     "publish or retire in a random one of 1024 slots that the threads share"},
+	[W_LINKED_SHARED] =
+		{"linked_shared", WORK_DURABLE,
+		 "publish or retire in a random one of 1024 slots that the threads share"},
 	[W_LINKED_PRODCON] = {"linked_prodcon", WORK_DURABLE,
 			      "publish in one thread, or retire in the other"},
 	[W_LARGE_LINKED_PAIR] = {"large_linked_pair", WORK_DURABLE,
@@ -58,10 +61,12 @@ const struct workload workloads[WORKLOADS] = {
 	[W_CRASH] = {"crash", WORK_FRESH | WORK_NO_HEAP, ""},
 };
 
-#define EACH_SIZE(workload)                                                                  \
-	{workload, 8, 8, 1}, {workload, 16, 16, 1}, {workload, 32, 32, 1},                   \
-		{workload, 64, 64, 1}, {workload, 128, 128, 1}, {workload, 256, 256, 1},     \
-		{workload, 512, 512, 1}, {workload, 1024, 1024, 1}
+#define EACH_SIZE(workload)                                                                       \
+	{workload, 8, 8, 1}, {workload, 16, 16, 1}, {workload, 32, 32, 1}, {workload, 64, 64, 1}, \
+		{workload, 128, 128, 1}, {workload, 256, 256, 1}, {workload, 512, 512, 1},        \
+	{                                                                                         \
+		workload, 1024, 1024, 1                                                           \
+	}
 
 const struct row rows[] = {
 	EACH_SIZE(W_RESERVE_PAIR),
@@ -111,15 +116,16 @@ void row_size(const struct row *row, char *text, size_t room)
 /* The malloc of the program's own environment, and others by their Debian names. */
 extern loop_fn *const malloc_loops[WORKLOADS];
 
-static const struct system glibc = {.name = "glibc", .loops = malloc_loops};
-static const struct system mimalloc = {
-	.name = "mimalloc", .preload = "libmimalloc.so.2", .loops = malloc_loops};
-static const struct system jemalloc = {
-	.name = "jemalloc", .preload = "libjemalloc.so.2", .loops = malloc_loops};
-static const struct system tcmalloc = {
-	.name = "tcmalloc", .preload = "libtcmalloc_minimal.so.4", .loops = malloc_loops};
-static const struct system tbbmalloc = {
-	.name = "tbbmalloc", .preload = "libtbbmalloc_proxy.so.2", .loops = malloc_loops};
+#define MALLOC_SYSTEM(label, library)                                                        \
+	{                                                                                    \
+		.name = label, .preload = library, .symbol = "malloc", .loops = malloc_loops \
+	}
+
+static const struct system glibc = MALLOC_SYSTEM("glibc", NULL);
+static const struct system mimalloc = MALLOC_SYSTEM("mimalloc", "libmimalloc.so.2");
+static const struct system jemalloc = MALLOC_SYSTEM("jemalloc", "libjemalloc.so.2");
+static const struct system tcmalloc = MALLOC_SYSTEM("tcmalloc", "libtcmalloc_minimal.so.4");
+static const struct system tbbmalloc = MALLOC_SYSTEM("tbbmalloc", "libtbbmalloc_proxy.so.2");
 
 #if !HAVE_LIBPMEMOBJ
 static loop_fn *const no_loops[WORKLOADS];

@@ -17,7 +17,7 @@
 #include "run.h"
 
 /* Nothing that a child is asked for takes this long: it hangs. */
-#define PATIENCE_MS (15 * 60 * 1000)
+#define PATIENCE_MS (5 * 60 * 1000)
 
 void pool_path(char *path, const char *folder, unsigned system, const char *what)
 {

@@ -12,7 +12,6 @@ struct child {
 	pid_t pid; /* 0: none */
 	int orders, answers;
 	unsigned system;
-	bool count; /* preload the counting library */
 	struct reply ready; /* missing, and note */
 };
 

@@ -67,7 +67,7 @@ static void look_at_group15(const struct opcode *op)
 		return;
 	}
 	if (digit == 7 || (digit == 6 && op->operand66)) {
-		enum flush_kind kind = digit == 6     ? FLUSH_CLWB
+		enum flush_kind kind = digit == 6      ? FLUSH_CLWB
 				       : op->operand66 ? FLUSH_CLFLUSHOPT
 						       : FLUSH_CLFLUSH;
 		steps.flushes++;
@@ -107,11 +107,11 @@ static void on_trap(int number, siginfo_t *info, void *context)
 }
 
 /* The 128 bytes below the stack pointer may be in use. */
-#define CHANGE_FLAGS(change)                                                     \
+#define CHANGE_FLAGS(change)                                                           \
 	__asm__ volatile("lea -128(%%rsp), %%rsp; pushfq; " change " (%%rsp); popfq; " \
-			 "lea 128(%%rsp), %%rsp"                                 \
-			 :                                                       \
-			 :                                                       \
+			 "lea 128(%%rsp), %%rsp"                                       \
+			 :                                                             \
+			 :                                                             \
 			 : "memory", "cc")
 
 void step_reset(void)

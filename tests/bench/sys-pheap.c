@@ -171,7 +171,8 @@ static void start(const struct system *system, const char *path, uint64_t size)
 
 	durability_now = system->durability;
 	if (size)
-		heap = made(pheap_create(system->durability == PHEAP_VOLATILE ? NULL : path, &opts));
+		heap = made(
+			pheap_create(system->durability == PHEAP_VOLATILE ? NULL : path, &opts));
 }
 
 static void *publish_zeros(pheap_ref *slot, size_t size)
@@ -247,7 +248,9 @@ static uint64_t loop_steady(struct worker *w, uint64_t n)
 	for (uint64_t i = 0; i < n; i++) {
 		/* Picks repeat after a while; which object meets which size must not. */
 		const struct pick *pick = next_pick(w);
-		unsigned at = (unsigned)((seed = seed * 6364136223846793005u + 1442695040888963407u) >> 50);
+		unsigned at =
+			(unsigned)((seed = seed * 6364136223846793005u + 1442695040888963407u) >>
+				   50);
 
 		if (i < STEADY_OBJECTS)
 			at = (unsigned)i;
@@ -384,8 +387,9 @@ static uint64_t loop_crash(struct worker *w, uint64_t n)
 	for (unsigned i = 0; i < THREADS_MAX; i++) {
 		fillers[i] = *w;
 		fillers[i].index = i;
-		fillers[i].slots = publish_zeros(made(pheap_named_root(heap, (char[]){(char)('A' + i), 0})),
-						 SLOTS * sizeof(pheap_ref));
+		fillers[i].slots =
+			publish_zeros(made(pheap_named_root(heap, (char[]){(char)('A' + i), 0})),
+				      SLOTS * sizeof(pheap_ref));
 		if (pthread_create(&thread, NULL, filler, &fillers[i]))
 			die("no thread");
 	}
@@ -441,9 +445,14 @@ static uint64_t loop_open(struct worker *w, uint64_t n)
 }
 
 static loop_fn *const durable_loops[WORKLOADS] = {
-	VOLATILE_LOOPS,		      LINKED_LOOPS,		 [W_STEADY] = loop_steady,
-	[W_SPACE64] = loop_space64,   [W_OPEN_CLEAN] = loop_open, [W_OPEN_CRASH] = loop_open,
-	[W_BUILD] = loop_build,	      [W_CRASH] = loop_crash,
+	VOLATILE_LOOPS,
+	LINKED_LOOPS,
+	[W_STEADY] = loop_steady,
+	[W_SPACE64] = loop_space64,
+	[W_OPEN_CLEAN] = loop_open,
+	[W_OPEN_CRASH] = loop_open,
+	[W_BUILD] = loop_build,
+	[W_CRASH] = loop_crash,
 };
 
 static loop_fn *const volatile_loops[WORKLOADS] = {
@@ -453,7 +462,11 @@ static loop_fn *const volatile_loops[WORKLOADS] = {
 	[W_SPACE64] = loop_space64,
 };
 
-#define PHEAP_SYSTEM(label, level, table)                                                     	{                                                                                     		.name = label, .durability = level, .start = start, .prepare = prepare,       		.count = count, .loops = table                                                	}
+#define PHEAP_SYSTEM(label, level, table)                                                    \
+	{                                                                                    \
+		.name = label, .symbol = "pheap_alloc", .durability = level, .start = start, \
+		.prepare = prepare, .count = count, .loops = table,                          \
+	}
 
 const struct system system_pheap = PHEAP_SYSTEM("pheap", PHEAP_POWER, durable_loops);
 const struct system system_process = PHEAP_SYSTEM("pheap-process", PHEAP_PROCESS, durable_loops);

@@ -16,10 +16,10 @@
 
 static PMEMobjpool *pool;
 
-#define must(call)                                                       \
-	do {                                                             \
-		if (__builtin_expect((call) != 0, 0))                    \
-			die(#call " failed: %s", pmemobj_errormsg());    \
+#define must(call)                                                    \
+	do {                                                          \
+		if (__builtin_expect((call) != 0, 0))                 \
+			die(#call " failed: %s", pmemobj_errormsg()); \
 	} while (0)
 
 #define TYPE 1 /* of every object: types play no part here */
@@ -316,6 +316,7 @@ static loop_fn *const pmemobj_loops[WORKLOADS] = {
 
 const struct system system_pmemobj = {
 	.name = "libpmemobj",
+	.symbol = "pmemobj_alloc",
 	.start = start,
 	.prepare = prepare,
 	.loops = pmemobj_loops,

@@ -42,8 +42,8 @@ static void verdict(const char *what, unsigned threads, const char *against, cha
 {
 	bool met = want == '<' ? measured <= limit : measured >= limit;
 
-	printf("# target\t%s\t%u\t%s\t%s %g\t", what, threads, against, want == '<' ? "<=" : ">=",
-	       limit);
+	printf("# target\t%s\t%u\t%s\t%s %g\t", what, threads, against,
+	       want == '<' ? "<=" : ">=", limit);
 	if (isnan(measured))
 		printf("n/a\tnot measured\n");
 	else
@@ -88,8 +88,8 @@ static void one_fence(enum workload_id workload, unsigned threads)
 {
 	double fences = cell_fences(&find(workload, threads)->cells[S_PHEAP]);
 
-	verdict(workloads[workload].name, threads, "fences of pheap, checkpoints included", '<', 1.05,
-		fences < 0 ? NAN : fences);
+	verdict(workloads[workload].name, threads, "fences of pheap, checkpoints included", '<',
+		1.05, fences < 0 ? NAN : fences);
 }
 
 static void volatile_against_malloc(enum workload_id workload)
@@ -117,7 +117,8 @@ static void fragmentation(void)
 	double requested = cell_extra(block, S_PHEAP, 0), blocks = cell_extra(block, S_PHEAP, 1);
 	double spans = cell_extra(block, S_PHEAP, 2);
 
-	verdict("steady", 1, "internal fragmentation, %", '<', 7, 100 - 100 * ratio(requested, blocks));
+	verdict("steady", 1, "internal fragmentation, %", '<', 7,
+		100 - 100 * ratio(requested, blocks));
 	verdict("steady", 1, "external fragmentation, %", '<', 3, 100 - 100 * ratio(blocks, spans));
 	for (unsigned i = 0; i < row_count; i++)
 		if (rows[i].workload == W_FRAGBENCH)

@@ -143,7 +143,7 @@ static void state_page(struct image *image)
 
 static void settled(struct image *image)
 {
-	image_state(image)->settled = ph_seal(77, PM_STATE + 8) ^ UINT64_C(1) << 40;
+	image_state(image)->settled = ph_seal(77) ^ UINT64_C(1) << 40;
 }
 
 static void epoch(struct image *image)

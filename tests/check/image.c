@@ -203,7 +203,7 @@ void image_format(struct image *image, const char *layout)
 	super.created = 1700000000;
 	strncpy(super.layout, layout, sizeof(super.layout) - 1);
 	*image_super(image, 0) = *image_super(image, 1) = super;
-	*image_state(image) = (struct pm_state){.epoch = ph_seal(0x1234, PM_STATE), .status = PM_STATUS_CLEAN};
+	*image_state(image) = (struct pm_state){.epoch = ph_seal(0x1234), .status = PM_STATUS_CLEAN};
 	image->zone = *image_zone(image, 0) = lay_out(image->size);
 	image_sums(image, 1);
 	note_padding(image);
@@ -330,7 +330,7 @@ void image_fill(struct image *image)
 	image_large(image, 64, 21 * PM_GRANULE - 100);
 	image_slab(image, last, 65536, 1);
 	/* Undo logs have been in use, and rings are never cleared. */
-	*(uint64_t *)(void *)(image->base + image_at(image, 40)) = ph_seal(3, image_at(image, 40));
+	*(uint64_t *)(void *)(image->base + image_at(image, 40)) = ph_seal(3);
 	memset(image->base + image_at(image, 40) + PM_LANE_RING, 0x5a, 1000);
 	memset(image->base + image_at(image, 2), 0xff, 64);
 

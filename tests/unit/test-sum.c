@@ -200,13 +200,49 @@ static void never_zero(void **state)
 	assert_true(slow_fold(0, 12345) == 0);
 }
 
+/* The remainder bit by bit, as docs/format.md puts it. */
+static uint64_t slow_seal(uint64_t number)
+{
+	unsigned rest = 0;
+	int bit;
+
+	for (bit = 55; bit >= 0; bit--)
+		rest = (rest << 1 & 0x3ff) ^ ((rest >> 9 & 1) != (number >> bit & 1) ? 0x233 : 0);
+	return number << 10 | rest;
+}
+
+/* One or two flipped bits never go unnoticed, in the zero word neither. */
+static void seals(void **state)
+{
+	const uint64_t numbers[] = {0, 1, 42, 1234567, UINT64_C(0x2aaaaaaaaaaaaa), PH_SEALED_MAX};
+	uint64_t number;
+	size_t i;
+	int a, b;
+
+	(void)state;
+	assert_int_equal(ph_seal(0), 0);
+	for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		uint64_t word = ph_seal(numbers[i]);
+
+		assert_int_equal(word, slow_seal(numbers[i]));
+		assert_true(ph_unseal(word, &number));
+		assert_int_equal(number, numbers[i]);
+		for (a = 0; a < 64; a++) {
+			assert_false(ph_unseal(word ^ UINT64_C(1) << a, &number));
+			for (b = 0; b < a; b++)
+				assert_false(ph_unseal(word ^ UINT64_C(1) << a ^ UINT64_C(1) << b,
+						       &number));
+		}
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(vectors),	cmocka_unit_test(documented_vectors),
 		cmocka_unit_test(same_as_slow), cmocka_unit_test(every_bit_counts),
 		cmocka_unit_test(torn),		cmocka_unit_test(place_key_order_and_length),
-		cmocka_unit_test(never_zero),
+		cmocka_unit_test(never_zero),	cmocka_unit_test(seals),
 	};
 
 	test_init(argc, argv);
