@@ -340,6 +340,61 @@ static void alignment_readonly(void **state)
 	}
 }
 
+/* ---- two lines of one stripe ----------------------------------------------------- */
+
+/* A record that wrote two lines 2 MiB apart passed for settled in one of them: what the
+ * program then made durable there itself was undone at replay. */
+static void own_bytes_last(void **state)
+{
+	pheap_t *heap = make_pool("p", MIB(64)), *copy;
+	uint64_t *words, *far;
+	pheap_tx_t *tx;
+
+	(void)state;
+	assert_ok(pheap_alloc_into(heap, pheap_root(heap), MIB(6), NULL));
+	words = pheap_ptr(heap, *pheap_root(heap));
+	for (unsigned i = 0; i < 4; i++) {
+		far = words + (i + 1) / 2 * MIB(2) / 8;
+		tx = assert_made(pheap_tx_begin(heap));
+		assert_ok(pheap_tx_set(tx, words, 1));
+		assert_ok(pheap_tx_set(tx, far, 1));
+		assert_ok(pheap_tx_commit(tx));
+		if (i % 2) {
+			words[0] = 2 + i;
+			assert_ok(pheap_persist(heap, words, 8));
+		} else {
+			tx = assert_made(pheap_tx_begin(heap));
+			assert_ok(pheap_tx_snapshot(tx, words, 8));
+			words[0] = 2 + i;
+			assert_ok(pheap_tx_commit(tx));
+		}
+		copy = crash_pool("p");
+		assert_int_equal(*(uint64_t *)pheap_ptr(copy, *pheap_root(copy)), 2 + i);
+		close_pool(copy);
+	}
+	close_pool(heap);
+}
+
+/* A root was dropped while a transaction had snapshotted its reference: abort brought
+ * the reference back into a root without a name. */
+static void drop_snapshotted(void **state)
+{
+	pheap_t *heap = make_pool("p", POOL);
+	pheap_ref *slot = assert_made(pheap_named_root(heap, "x"));
+	pheap_tx_t *tx;
+
+	(void)state;
+	assert_ok(pheap_alloc_into(heap, slot, 100, NULL));
+	tx = assert_made(pheap_tx_begin(heap));
+	assert_ok(pheap_tx_snapshot(tx, slot, 8));
+	*slot = 0;
+	assert_error(EINVAL, pheap_drop_root(heap, "x"));
+	assert_ok(pheap_tx_abort(tx));
+	assert_true(*slot != 0 && pheap_find_root(heap, "x") == slot);
+	assert_int_equal(check_clean(heap), 1);
+	close_pool(heap);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -361,7 +416,12 @@ int main(int argc, char **argv)
 		cmocka_unit_test(alignment),
 	};
 
+	const struct CMUnitTest durable[] = {
+		cmocka_unit_test(own_bytes_last),
+		cmocka_unit_test(drop_snapshotted),
+	};
+
 	test_init(argc, argv);
 	return run_modes(MODE_PMEM | MODE_VOLATILE, tests) + run_modes(MODE_PROCESS, on_files) +
-	       run_modes(MODE_VOLATILE, in_memory);
+	       run_modes(MODE_VOLATILE, in_memory) + run_modes(MODE_PMEM | MODE_PROCESS, durable);
 }

@@ -203,7 +203,8 @@ void image_format(struct image *image, const char *layout)
 	super.created = 1700000000;
 	strncpy(super.layout, layout, sizeof(super.layout) - 1);
 	*image_super(image, 0) = *image_super(image, 1) = super;
-	*image_state(image) = (struct pm_state){.epoch = ph_seal(0x1234), .status = PM_STATUS_CLEAN};
+	*image_state(image) =
+		(struct pm_state){.epoch = ph_seal(0x1234), .status = PM_STATUS_CLEAN};
 	image->zone = *image_zone(image, 0) = lay_out(image->size);
 	image_sums(image, 1);
 	note_padding(image);

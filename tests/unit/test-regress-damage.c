@@ -71,8 +71,7 @@ static void put_record(char *memory, uint64_t offset, uint64_t value)
 	uint64_t place = *word_at(memory, PM_LANE_TABLE) + PM_LANE_RING, settled;
 	uint64_t words[8] = {[3] = PM_ENTRY(PM_ENTRY_WORD, 0, offset), [4] = value};
 
-	assert_true(
-		ph_unseal(state->settled, &settled));
+	assert_true(ph_unseal(state->settled, &settled));
 	words[1] = (settled + 1) << PM_STAMP_SHIFT | 1;
 	words[0] = ph_sum(state->epoch, place, words + 1, 7);
 	memcpy(memory + place, words, sizeof(words));
@@ -201,8 +200,7 @@ static void last_stamp(void **state)
 	close_pool(create_on(media.seen, POOL, NULL));
 	state_of(media.seen)->settled = PH_SEALED_MAX;
 	refuse_on(media.seen, POOL);
-	state_of(media.seen)->settled =
-		ph_seal(PH_SEALED_MAX);
+	state_of(media.seen)->settled = ph_seal(PH_SEALED_MAX);
 	refuse_on(media.seen, POOL);
 	state_of(media.seen)->settled = 0;
 	memcpy(media.durable, media.seen, POOL);
