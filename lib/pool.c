@@ -321,32 +321,29 @@ static struct pheap *borrow(void *base, uint64_t size, const struct pheap_option
 	return heap;
 }
 
-pheap_t *ph_pool_create_on(void *base, uint64_t size, const struct pheap_options *opts,
-			   const struct ph_hook *hook, void *hook_arg)
+static pheap_t *on_memory(void *base, uint64_t size, const struct pheap_options *opts,
+			  const struct ph_hook *hook, void *hook_arg, bool create)
 {
 	struct pheap *heap;
-	int err;
 
 	opts = opts ? opts : &defaults;
 	heap = borrow(base, size, opts, hook, hook_arg);
 	if (!heap)
 		return NULL;
-	err = format_and_attach(heap, "memory", opts);
-	return finish(heap, err);
+	return finish(heap, create ? format_and_attach(heap, "memory", opts)
+				   : attach(heap, "memory", opts));
+}
+
+pheap_t *ph_pool_create_on(void *base, uint64_t size, const struct pheap_options *opts,
+			   const struct ph_hook *hook, void *hook_arg)
+{
+	return on_memory(base, size, opts, hook, hook_arg, true);
 }
 
 pheap_t *ph_pool_open_on(void *base, uint64_t size, const struct pheap_options *opts,
 			 const struct ph_hook *hook, void *hook_arg)
 {
-	struct pheap *heap;
-	int err;
-
-	opts = opts ? opts : &defaults;
-	heap = borrow(base, size, opts, hook, hook_arg);
-	if (!heap)
-		return NULL;
-	err = attach(heap, "memory", opts);
-	return finish(heap, err);
+	return on_memory(base, size, opts, hook, hook_arg, false);
 }
 
 /* ---- close --------------------------------------------------------------------------------- */

@@ -181,6 +181,10 @@ void *harness_memory(size_t bytes, bool resident);
 
 double now_ns(void);
 
+/* Time that the calling thread was ready to run while others had the processors: not
+ * what it slept, for a lock for instance. 0 where the kernel does not tell. */
+double kept_waiting_ns(void);
+
 /* Report and exit. */
 void die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
@@ -214,7 +218,7 @@ struct job {
 struct reply {
 	double ns; /* of one operation, as the table has it */
 	double extra[EXTRAS];
-	double share; /* of the time, that its threads had a processor */
+	double waited; /* part of the time that its threads were kept from a processor */
 	/* Counting: in a long window, ... */
 	double ops;
 	struct tally called; /* calls that arrive at libpmem */

@@ -4,6 +4,7 @@
  */
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -46,17 +47,26 @@ void *harness_memory(size_t bytes, bool resident)
 	return memory;
 }
 
-static double clock_ns(clockid_t clock)
+double now_ns(void)
 {
 	struct timespec now;
 
-	clock_gettime(clock, &now);
+	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
 }
 
-double now_ns(void)
+/* By system calls: malloc is what is being measured. */
+double kept_waiting_ns(void)
 {
-	return clock_ns(CLOCK_MONOTONIC);
+	int fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+	char text[96], *waited = text;
+	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
+
+	if (fd >= 0)
+		close(fd);
+	text[n > 0 ? n : 0] = 0;
+	strtoull(text, &waited, 10); /* the first number is the time that it ran */
+	return (double)strtoull(waited, NULL, 10);
 }
 
 /* A field of /proc/self/smaps_rollup, which is exact where statm is not. */
@@ -185,7 +195,7 @@ struct run {
 	pthread_barrier_t barrier;
 	uint64_t n;
 	struct {
-		double start, end, cpu; /* ns */
+		double start, end, waited; /* ns */
 		uint64_t done;
 	} thread[THREADS_MAX];
 };
@@ -194,12 +204,12 @@ static struct run run;
 
 static void run_worker(struct worker *w)
 {
-	double cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	double before = kept_waiting_ns();
 
 	run.thread[w->index].start = now_ns();
 	run.thread[w->index].done = self->loops[job.workload](w, run.n);
 	run.thread[w->index].end = now_ns();
-	run.thread[w->index].cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu;
+	run.thread[w->index].waited = kept_waiting_ns() - before;
 }
 
 static void *run_thread(void *arg)
@@ -273,16 +283,16 @@ static uint64_t calibrate(void)
 	return n ? n : 1;
 }
 
-/* Of the last run: what is missing from 1 went to other programs, or was waiting. */
-static double cpu_share(void)
+/* In the last run. */
+static double waited_part(void)
 {
-	double cpu = 0, wall = 0;
+	double waited = 0, wall = 0;
 
 	for (unsigned i = 0; i < job.threads; i++) {
-		cpu += run.thread[i].cpu;
+		waited += run.thread[i].waited;
 		wall += run.thread[i].end - run.thread[i].start;
 	}
-	return wall > 0 ? cpu / wall : 1;
+	return wall > 0 ? waited / wall : 0;
 }
 
 static void repetition(struct reply *reply, uint64_t n)
@@ -293,7 +303,7 @@ static void repetition(struct reply *reply, uint64_t n)
 	if (!(workload->flags & WORK_FRESH))
 		run_once(n / 16 + 1, &ops);
 	wall = run_once(n, &ops);
-	reply->share = cpu_share();
+	reply->waited = waited_part();
 	reply->ns = workers[0].ns > 0 ? workers[0].ns : wall * job.threads / ops;
 	memcpy(reply->extra, workers[0].extra, sizeof(reply->extra));
 }

@@ -153,7 +153,7 @@ static void keep(struct cell *cell, const struct reply *reply)
 {
 	for (unsigned i = 0; i < EXTRAS; i++)
 		cell->extra[i][cell->n] = reply->extra[i];
-	cell->share[cell->n] = reply->share;
+	cell->waited[cell->n] = reply->waited;
 	cell->ns[cell->n++] = reply->ns;
 }
 
@@ -193,6 +193,12 @@ static void stop_team(struct team *team)
 	}
 }
 
+static void keep_pair(struct cell *cell, const struct reply *a, const struct reply *b)
+{
+	cell->pair_waited[cell->pairs] = (a->waited + b->waited) / 2;
+	cell->pair_ns[cell->pairs++] = (a->ns + b->ns) / 2;
+}
+
 static void repeat_pair(struct child *pair, struct cell *cell)
 {
 	struct reply a, b;
@@ -201,7 +207,14 @@ static void repeat_pair(struct child *pair, struct cell *cell)
 		return;
 	if (child_order(&pair[0]) && child_order(&pair[1]) && child_answer(&pair[0], &a) &&
 	    child_answer(&pair[1], &b))
-		cell->pair_ns[cell->pairs++] = (a.ns + b.ns) / 2;
+		keep_pair(cell, &a, &b);
+}
+
+static void measure_floor(struct block *block)
+{
+	double *waited = &block->floor_waited[block->floors];
+
+	block->floor_ns[block->floors++] = floor_sample(results.target_ns, waited);
 }
 
 static void measure_in_turn(struct block *block)
@@ -212,7 +225,7 @@ static void measure_in_turn(struct block *block)
 	start_team(&team, block->row);
 	for (unsigned r = 0; r < results.reps; r++) {
 		if (workloads[block->row->workload].flags & WORK_DURABLE)
-			block->floor_ns[block->floors++] = floor_sample(results.target_ns);
+			measure_floor(block);
 		for (unsigned s = 0; s < SYSTEMS; s++) {
 			if (team.one[s].pid > 0 && repeat(&team.one[s], &reply))
 				keep(&block->cells[s], &reply);

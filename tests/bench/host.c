@@ -63,29 +63,31 @@ static void store_narrow(unsigned n)
 	}
 }
 
-double floor_sample(double target_ns)
+double floor_sample(double target_ns, double *waited)
 {
 	void (*store)(unsigned) = __builtin_cpu_supports("avx512f") ? store_wide : store_narrow;
-	double start, ns;
+	double before, start, ns;
 	uint64_t n = 0;
 
 	store(FLOOR_STORES);
+	before = kept_waiting_ns();
 	start = now_ns();
 	do {
 		store(FLOOR_STORES);
 		n += FLOOR_STORES;
 		ns = now_ns() - start;
 	} while (ns < target_ns);
+	*waited = (kept_waiting_ns() - before) / ns;
 	return ns / (double)n;
 }
 
 /* Of many short samples the median: what another program takes falls on few. */
 static double floor_now(void)
 {
-	double ns[21];
+	double ns[21], waited;
 
 	for (unsigned i = 0; i < ELEMENTS(ns); i++)
-		ns[i] = floor_sample(0);
+		ns[i] = floor_sample(0, &waited);
 	return median(ns, ELEMENTS(ns));
 }
 

@@ -26,6 +26,11 @@ double median(const double *values, unsigned n)
 	return (sorted[(n - 1) / 2] + sorted[n / 2]) / 2;
 }
 
+bool disturbed(const double *waited, unsigned n)
+{
+	return n && median(waited, n) > WAITED_MAX;
+}
+
 double cell_ns(const struct block *block, unsigned system)
 {
 	return median(block->cells[system].ns, block->cells[system].n);
@@ -240,30 +245,30 @@ static void print_agreement(const struct results *results)
 	       own_same, own, stepped_same, stepped);
 }
 
-/*
- * Where the median repetition of a single thread got less of a processor than this,
- * other programs were at work, and its time is theirs too.
- */
-#define SHARE_WANTED 0.9
-
+/* Lines of the table that other programs had a part in. */
 static void print_disturbed(const struct results *results)
 {
-	unsigned cells = 0, disturbed = 0;
+	unsigned cells = 0, bad = 0;
+	char size[32];
 
 	for (unsigned i = 0; i < row_count; i++)
 		for (unsigned s = 0; s < SYSTEMS; s++) {
 			const struct cell *cell = &results->blocks[i].cells[s];
 
-			if (!cell->n || rows[i].threads > 1)
+			cells += cell->n > 0;
+			if (!disturbed(cell->waited, cell->n))
 				continue;
-			cells++;
-			disturbed += median(cell->share, cell->n) < SHARE_WANTED;
+			bad++;
+			row_size(&rows[i], size, sizeof(size));
+			printf("# disturbed %s %s %u %s: kept from a processor for %.0f %% of its "
+			       "time\n",
+			       workloads[rows[i].workload].name, size, rows[i].threads,
+			       systems[s]->name, 100 * median(cell->waited, cell->n));
 		}
-	printf("# quiet: in %u of %u lines with one thread the median repetition had a processor "
-	       "for "
-	       "less than %.0f %% of its time%s\n",
-	       disturbed, cells, 100 * SHARE_WANTED,
-	       disturbed ? "; other programs were running: repeat it when they are not" : "");
+	printf("# quiet: other programs kept %u of %u lines of the table from a processor for more "
+	       "than %.0f %% of the time%s\n",
+	       bad, cells, 100 * WAITED_MAX,
+	       bad ? "; measure those again, with --only, when the machine is quiet" : "");
 }
 
 static void print_floor(const struct results *results)

@@ -10,13 +10,13 @@
 
 struct cell {
 	unsigned n; /* repetitions; 0: not measured */
-	double ns[REPS_MAX], share[REPS_MAX], extra[EXTRAS][REPS_MAX];
+	double ns[REPS_MAX], waited[REPS_MAX], extra[EXTRAS][REPS_MAX];
 	bool counted;
 	struct reply count;
 
 	/* Two processes with one thread each, side by side. */
 	unsigned pairs;
-	double pair_ns[REPS_MAX];
+	double pair_ns[REPS_MAX], pair_waited[REPS_MAX];
 };
 
 /* A row and all systems: one block of the table. */
@@ -25,7 +25,7 @@ struct block {
 	struct cell cells[SYSTEMS];
 	/* One non-temporal store and fence, measured in turn with the systems. */
 	unsigned floors;
-	double floor_ns[REPS_MAX];
+	double floor_ns[REPS_MAX], floor_waited[REPS_MAX];
 };
 
 struct results {
@@ -43,6 +43,13 @@ double median(const double *values, unsigned n);
 double cell_ns(const struct block *block, unsigned system);
 double cell_extra(const struct block *block, unsigned system, unsigned extra);
 
+/*
+ * Was the median repetition kept from a processor for so long that it says as much
+ * about other programs as about the system? Nothing is judged by such a figure.
+ */
+#define WAITED_MAX 0.05
+bool disturbed(const double *waited, unsigned n);
+
 /* Fences counted from outside for one operation; negative: not counted. */
 double cell_fences(const struct cell *cell);
 
@@ -51,7 +58,7 @@ void print_host(const char *folder);
 /* The floor, in the folder's file system, measured for about so many ns: as long as
  * a repetition, so that it meets as much of what else the machine is doing. */
 void floor_open(const char *folder);
-double floor_sample(double target_ns);
+double floor_sample(double target_ns, double *waited);
 
 /* report.c */
 void print_legend(const struct results *results);
