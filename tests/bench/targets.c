@@ -69,7 +69,7 @@ static void verdict(const char *what, unsigned threads, const char *against, cha
 	printf("# target\t%s\t%u\t%s\t%s %g\t", what, threads, against,
 	       want == '<' ? "<=" : ">=", limit);
 	if (isnan(measured))
-		printf("n/a\tnot measured\n");
+		printf("n/a\t%s\n", doubtful ? "undecided: disturbed" : "not measured");
 	else
 		printf("%.3f\t%s\n", measured,
 		       doubtful ? "undecided: disturbed"
@@ -95,7 +95,7 @@ static void against_malloc(enum workload_id workload, double limit)
 		doubtful = false;
 		r = ratio(use(&all->blocks[i], S_PHEAP), best_malloc(&all->blocks[i]));
 		any_doubtful |= doubtful;
-		if (!doubtful && !(r <= worst))
+		if (!doubtful && (isnan(worst) || r > worst))
 			worst = r;
 	}
 	doubtful = any_doubtful && !(worst > limit);
