@@ -120,27 +120,33 @@ int ph_checkpoint(struct pheap *heap)
 
 /*
  * Has every record that wrote the line been settled? Lines of one stripe are told
- * apart by its tag, unless several of them are unsettled. Records that wrote the
- * line happened before this call, or their program does not synchronise.
+ * apart by its tag, unless several of them are unsettled. A locked stripe, unless the
+ * caller holds it, belongs to a record that may be applied already, so that what it
+ * wrote has been seen, while the stripe has not got its stamp yet: wait for that.
  */
-static bool line_settled(struct pheap *heap, uint64_t line, uint64_t settled)
+static bool line_settled(struct pheap *heap, uint64_t line, uint64_t settled, bool held)
 {
 	struct ph_stripe *stripe = ph_stripe_of(heap, line);
+	uint64_t word = __atomic_load_n(&stripe->word, __ATOMIC_ACQUIRE);
 	uint32_t tag;
 
-	if (ph_likely(__atomic_load_n(&stripe->word, __ATOMIC_ACQUIRE) >> 1 <= settled))
+	for (unsigned try = 0; ph_unlikely(word & 1) && !held; try++) {
+		ph_lock_wait(try);
+		word = __atomic_load_n(&stripe->word, __ATOMIC_ACQUIRE);
+	}
+	if (ph_likely(word >> 1 <= settled))
 		return true;
 	tag = __atomic_load_n(&stripe->tag, __ATOMIC_RELAXED);
 	return !(tag & PH_TAG_MIXED) && tag >> PH_TAG_LANE_BITS != line >> PH_STRIPE_BITS;
 }
 
-int ph_settle_range(struct pheap *heap, uint64_t offset, uint64_t length)
+int ph_settle_range(struct pheap *heap, uint64_t offset, uint64_t length, bool held)
 {
 	uint64_t last = (offset + length - 1) / PM_LINE, n = last - offset / PM_LINE + 1;
 	uint64_t settled = ph_settled(heap);
 
 	for (uint64_t i = 0; i < n; i++)
-		if (!line_settled(heap, last - i, settled))
+		if (!line_settled(heap, last - i, settled, held))
 			return ph_checkpoint(heap);
 	return 0;
 }

@@ -26,7 +26,7 @@ static struct ph_tcache *prepare(struct pheap *heap, const char *what, const voi
 	if (!cache)
 		*err = -errno;
 	else if (length && ph_logs(&heap->pm))
-		*err = ph_settle_range(heap, target.offset, length);
+		*err = ph_settle_range(heap, target.offset, length, false);
 	return *err ? NULL : cache;
 }
 

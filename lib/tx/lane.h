@@ -91,9 +91,10 @@ static inline uint32_t ph_stripe_tag(uint32_t lane, uint64_t line)
 /*
  * Settle a range before it is written otherwise than by a record: a live record
  * would undo that at replay. Costs one load a line where nothing is live, and runs
- * a checkpoint where a live record may have written one of its lines. May be called
- * with stripes held. 0 or -EIO.
+ * a checkpoint where a live record may have written one of its lines. held: the caller
+ * holds the stripes of the range; otherwise it holds none, and waits for those that
+ * are held by others. 0 or -EIO.
  */
-int ph_settle_range(struct pheap *heap, uint64_t offset, uint64_t length);
+int ph_settle_range(struct pheap *heap, uint64_t offset, uint64_t length, bool held);
 
 #endif

@@ -289,14 +289,19 @@ static bool take_stripes(struct ph_rec *rec)
 	return snapped;
 }
 
-/* stamp 0: the stripes keep theirs. */
+/*
+ * stamp 0: the stripes keep theirs; so do those of which no line is written, or
+ * note_dirty() would take the last line that was for noted since that stamp. Covered
+ * lines sort behind the written ones of their stripe.
+ */
 static void give_stripes(struct ph_rec *rec, uint64_t stamp)
 {
 	for (uint32_t i = 0; i < rec->nlines; i++) {
 		struct ph_stripe *stripe = ph_stripe_of(rec->heap, rec->lines[i]);
+		bool raise = stamp && !(rec->lines[i] & COVERED);
 
 		if (first_of_stripe(rec, i))
-			ph_bitlock_give(&stripe->word, stamp ? stamp << 1 : word_of(stripe));
+			ph_bitlock_give(&stripe->word, raise ? stamp << 1 : word_of(stripe));
 	}
 }
 

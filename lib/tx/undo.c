@@ -240,7 +240,7 @@ static int check_ranges(struct pheap_tx *tx, const struct ph_range *ranges, uint
 					"the range at offset %#llx is snapshotted by another open "
 					"transaction",
 					(unsigned long long)ranges[i].lo);
-		err = ph_settle_range(tx->heap, ranges[i].lo, length); /* U3 */
+		err = ph_settle_range(tx->heap, ranges[i].lo, length, true); /* U3 */
 		if (err)
 			return err;
 	}

@@ -1,0 +1,182 @@
+/*
+ * test-regress-settle.c - what was taken for settled and was not: a line that a
+ * checkpoint left out, a range that a record was still being applied to. What a power
+ * cut leaves is the least that is durable (media.h).
+ */
+#include "media.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#include "heap.h"
+#include "tx/lane.h"
+
+#define POOL MIB(32)
+
+static char *reserve_bytes(pheap_t *heap, size_t size, char byte)
+{
+	char *object = assert_made(pheap_alloc(heap, size));
+
+	memset(object, byte, size);
+	return object;
+}
+
+static char *object_of(pheap_t *heap, const char *root)
+{
+	return pheap_ptr(heap, *(pheap_ref *)assert_made(pheap_find_root(heap, root)));
+}
+
+/* ---- a line that a checkpoint left out -------------------------------------------- */
+
+/*
+ * A resize holds the stripes of the object that it copies, and raised their stamps
+ * without noting their lines. The lane's next record there found that its own record
+ * was the last one, and newer than the last checkpoint: it took the line for noted,
+ * and the checkpoint that declared the record dead did not flush it.
+ */
+static void neighbour_of_resized(void **state)
+{
+	struct media media;
+	pheap_t *heap, *crashed;
+	pheap_ref *a, *b;
+	char *x, *y, *copy;
+
+	(void)state;
+	media_init(&media, POOL);
+	heap = create_on(media.seen, POOL, &media);
+	a = assert_made(pheap_named_root(heap, "a"));
+	b = assert_made(pheap_named_root(heap, "b"));
+	x = reserve_bytes(heap, 16, 'x');
+	y = reserve_bytes(heap, 16, 'y');
+	assert_int_equal((uintptr_t)x / PM_LINE, (uintptr_t)y / PM_LINE);
+	assert_ok(pheap_publish(heap, a, x, 0));
+	assert_ok(pheap_publish(heap, b, y, 0));
+	assert_ok(ph_checkpoint(heap));
+	assert_ok(pheap_resize(heap, a, 400));
+	assert_ok(pheap_set(heap, (uint64_t *)(void *)y, 7));
+	assert_ok(ph_checkpoint(heap));
+
+	copy = memory_copy(media.durable, POOL);
+	crashed = open_on(copy, POOL, NULL);
+	assert_int_equal(*(uint64_t *)(void *)object_of(crashed, "b"), 7);
+	close_pool(crashed);
+	close_pool(heap);
+	memory_free(copy, POOL);
+	media_free(&media);
+}
+
+/* The same for the next object in the memory of the old one. */
+static void successor_of_resized(void **state)
+{
+	struct media media;
+	pheap_t *heap, *crashed;
+	pheap_ref *a, *b;
+	char *x, *copy;
+
+	(void)state;
+	media_init(&media, POOL);
+	heap = create_on(media.seen, POOL, &media);
+	a = assert_made(pheap_named_root(heap, "a"));
+	b = assert_made(pheap_named_root(heap, "b"));
+	x = reserve_bytes(heap, 64, 'x');
+	assert_ok(pheap_publish(heap, a, x, 0));
+	assert_ok(ph_checkpoint(heap));
+	assert_ok(pheap_resize(heap, a, 400));
+	assert_ptr_equal(reserve_bytes(heap, 64, 'z'), x);
+	assert_ok(pheap_publish(heap, b, x, 0));
+	assert_ok(ph_checkpoint(heap));
+
+	copy = memory_copy(media.durable, POOL);
+	crashed = open_on(copy, POOL, NULL);
+	assert_int_equal(*object_of(crashed, "b"), 'z');
+	close_pool(crashed);
+	close_pool(heap);
+	memory_free(copy, POOL);
+	media_free(&media);
+}
+
+/* ---- a range that a record was still being applied to ------------------------------ */
+
+static struct {
+	struct media media;
+	pheap_t *heap;
+	pheap_ref *slot;
+	uint64_t *word; /* that the same record writes after the link */
+	pthread_t thread;
+	bool started, done; /* atomic */
+	char *copy;	    /* of what was durable when pheap_persist() had returned */
+} seen;
+
+static void *change_what_is_seen(void *arg)
+{
+	uint64_t *object = pheap_ptr(seen.heap, __atomic_load_n(seen.slot, __ATOMIC_ACQUIRE));
+
+	(void)arg;
+	*object = 7;
+	must(!pheap_persist(seen.heap, object, sizeof(*object)));
+	seen.copy = memory_copy(seen.media.durable, POOL);
+	__atomic_store_n(&seen.done, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/* The link is there, the word behind it is not yet. */
+static void seen_store(void *arg, void *dst, const void *src, size_t length)
+{
+	media_hook.store(arg, dst, src, length);
+	if (dst != seen.word || seen.started)
+		return;
+	seen.started = true;
+	must(!pthread_create(&seen.thread, NULL, change_what_is_seen, NULL));
+	/* Now it changes the object, or waits for this thread's operation. */
+	for (unsigned i = 0; i < 100 && !__atomic_load_n(&seen.done, __ATOMIC_ACQUIRE); i++)
+		usleep(1000);
+}
+
+/*
+ * A record publishes an object, content and all. Another thread saw the link, changed
+ * the object and made the change durable, before the first one had let go of the
+ * object's stripes with the stamp of the record: the change was undone at replay.
+ */
+static void change_of_what_is_seen(void **state)
+{
+	struct ph_hook hook = media_hook;
+	pheap_t *crashed;
+	pheap_tx_t *tx;
+	uint64_t *object;
+
+	(void)state;
+	hook.store = seen_store;
+	media_init(&seen.media, POOL);
+	seen.heap = create_on(seen.media.seen, POOL, &seen.media);
+	seen.slot = assert_made(pheap_named_root(seen.heap, "a"));
+	seen.word = assert_made(pheap_named_root(seen.heap, "b"));
+	seen.heap->pm.hook = &hook;
+	assert_ok(pheap_set(seen.heap, pheap_root(seen.heap), 0)); /* this thread has a lane */
+	tx = assert_made(pheap_tx_begin(seen.heap));
+	object = assert_made(pheap_tx_zalloc(tx, 64));
+	assert_ok(pheap_tx_set(tx, seen.slot, pheap_ref_of(seen.heap, object)));
+	assert_ok(pheap_tx_set(tx, seen.word, 0));
+	assert_ok(pheap_tx_commit(tx));
+	assert_true(seen.started);
+	assert_int_equal(pthread_join(seen.thread, NULL), 0);
+
+	crashed = open_on(seen.copy, POOL, NULL);
+	assert_int_equal(*(uint64_t *)(void *)object_of(crashed, "a"), 7);
+	close_pool(crashed);
+	seen.heap->pm.hook = &media_hook;
+	close_pool(seen.heap);
+	memory_free(seen.copy, POOL);
+	media_free(&seen.media);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(neighbour_of_resized),
+		cmocka_unit_test(successor_of_resized),
+		cmocka_unit_test(change_of_what_is_seen),
+	};
+
+	test_init(argc, argv);
+	return cmocka_run_group_tests_name("regress-settle", tests, NULL, NULL);
+}
