@@ -4,7 +4,7 @@
  * What media says is permanent; what is here is an overlay on it:
  *
  *   H1  taken on media  =>  taken in the overlay   (spans and objects)
- *   H2  an object is FREE, CACHED, LIMBO, RESERVED or TX  <=>  its bit is 0
+ *   H2  an object is FREE, LIMBO, RESERVED or TX  <=>  its bit is 0
  *       (a large object: <=> its descriptor is 0)
  *   H3  memory that the overlay calls free, or that a magazine holds, is
  *       settled: no live record writes into it
@@ -41,39 +41,47 @@
 
 /* State of an object, one byte each. Written by whoever owns the object. */
 enum ph_state {
-	PH_FREE = 0,	  /* in its slab, for anyone to take under central.lock */
-	PH_CACHED = 1,	  /* in a magazine */
-	PH_LIMBO = 2,	  /* retired; live records may still write into it (H3) */
-	PH_RESERVED = 3,  /* handed out, not permanent */
-	PH_TX = 4,	  /* handed out, published when its transaction commits */
-	PH_PUBLISHED = 5, /* permanent */
-	PH_DYING = 6,	  /* permanent, freed when its transaction commits */
+	PH_FREE = 0,	  /* in its slab's `avail` or in a magazine, never in both */
+	PH_LIMBO = 1,	  /* retired; live records may still write into it (H3) */
+	PH_RESERVED = 2,  /* handed out, not permanent */
+	PH_TX = 3,	  /* handed out, published when its transaction commits */
+	PH_PUBLISHED = 4, /* permanent */
+	PH_DYING = 5,	  /* permanent, freed when its transaction commits */
 };
 
 /*
  * DRAM state of a span: a slab, a large object (one object) or a lane block (no
  * object). The struct is never returned to the system before close, so that a
  * stale pointer to it can be looked at safely.
+ *
+ * The first line is read by every free and changes with the span's life only; what
+ * central.lock covers is in the second one.
  */
 struct ph_slab {
+	const char *first;   /* address of its first byte */
+	uint64_t reciprocal; /* 2^64 / size, rounded up; 0 for large objects */
 	uint64_t start;	     /* offset of its first byte */
-	uint64_t bits;	     /* offset of its bitmap */
 	uint64_t size;	     /* bytes of an object */
-	uint64_t reciprocal; /* 2^40 / size, rounded up; 0 for large objects */
-	uint64_t touched;    /* checkpoints begun when a record last wrote into it; atomic */
+	uint64_t bits;	     /* offset of its bitmap */
 	uint32_t granules;
 	uint32_t objects;
-	uint32_t free;	 /* objects in state FREE; central.lock */
-	uint32_t cursor; /* where to look for the next FREE one; central.lock */
-	uint32_t room;	 /* bytes at state[] */
-	uint8_t kind;	 /* enum pm_kind */
+	uint32_t room; /* bytes at state[]; as many bits at avail */
+	uint8_t kind;  /* enum pm_kind */
 	uint8_t cls;
 	uint8_t born;	 /* its descriptor is on media; atomic, set under zone.lock */
-	uint8_t owned;	 /* by a thread's cache, hence on no list; central.lock */
 	uint8_t pending; /* its birth is in a record being built; zone.lock */
+
+	uint64_t touched __attribute__((aligned(64))); /* checkpoints begun when a record
+							* last wrote into it; atomic */
+	uint64_t *avail; /* a bit an object: anyone may take it; central.lock */
 	struct ph_slab *next, *prev;
 	struct ph_slab *older; /* all structs of the zone */
-	uint8_t state[];
+	uint32_t free;	       /* bits in avail; central.lock */
+	uint32_t low;	       /* no bit in a word of avail before this one; central.lock */
+	uint8_t owned;	       /* by a thread's cache; central.lock */
+	uint8_t bin;	       /* its list: see slab.h; central.lock */
+
+	uint8_t state[] __attribute__((aligned(64)));
 };
 
 /* An object, or a place inside one. */
@@ -83,28 +91,34 @@ struct ph_object {
 	uint64_t start; /* offset of its first byte */
 };
 
+/* Slabs with bits in avail that no thread owns, by how much of them is available;
+ * the last list has those of which everything is. */
+#define PH_BINS 8u
+#define PH_BIN_EMPTY PH_BINS
+#define PH_BIN_NONE 255u
+
 /* A size class: where magazines are filled from and drained to. */
 struct ph_central {
 	pthread_mutex_t lock;
-	struct ph_slab *partial; /* slabs with a FREE object that no thread owns */
-	unsigned empty;		 /* among them, slabs with nothing else */
+	struct ph_slab *bin[PH_BINS + 1];
 } __attribute__((aligned(64)));
 
 struct ph_zone {
 	const struct pm_zone *pm;
-	uint64_t data; /* offset of granule 0 */
+	const char *first; /* address of granule 0 */
+	uint64_t data;	   /* its offset */
 	uint32_t granules;
 	uint32_t levels;
 	pthread_mutex_t lock;
 	uint8_t *overlay; /* the free-space tree with reservations; lines load on touch */
 	size_t tree_bytes;
-	struct ph_slab **map;  /* span of each granule, NULL: not loaded; atomic */
-	uint8_t *backed;       /* one byte a chunk: file blocks are allocated */
-	uint32_t discover;     /* next granule to look at for unloaded slabs */
-	uint32_t unloaded_end; /* discovery is over when discover reaches it */
-	uint64_t granules_slab, granules_large;
-	struct ph_slab *spare[20]; /* retired structs by log2 of room */
-	struct ph_slab *newest;	   /* all structs ever made */
+	struct ph_slab **map;			/* span of each granule, NULL: not loaded; atomic */
+	uint8_t *backed;			/* one byte a chunk: file blocks are allocated */
+	uint32_t discover;			/* next granule to look at for unloaded slabs */
+	uint32_t unloaded_end;			/* discovery is over when discover reaches it */
+	uint64_t granules_slab, granules_large; /* in use; changed under the lock, atomic */
+	struct ph_slab *spare[20];		/* retired structs by log2 of room */
+	struct ph_slab *newest;			/* all structs ever made */
 };
 
 /* ---- redo --------------------------------------------------------------- */
@@ -153,19 +167,23 @@ struct ph_cached {
 	uint8_t *state;
 };
 
+/* The objects of a class from base up to top are free; room ends at limit. */
 struct ph_magazine {
-	uint32_t n, cap;
-	struct ph_cached *slot;
+	struct ph_cached *top, *base, *limit;
+	struct ph_slab *own; /* the slab that it is filled from */
 };
 
 /* A retired object that waits for a checkpoint begun after its retirement. */
 struct ph_waiting {
 	struct ph_cached object;
-	uint64_t tag; /* heap.ckpt_begun at its retirement */
-	uint32_t cls;
+	uint64_t tag : 56; /* heap.ckpt_begun at its retirement */
+	uint64_t cls : 8;
 };
 #define PH_LIMBO_MAX 512u
 #define PH_LIMBO_BYTES (1u << 20)
+
+/* Entries in all magazines of a thread. */
+#define PH_SLOTS_MAX 2560u
 
 struct ph_tcache {
 	struct pheap *heap;
@@ -175,11 +193,17 @@ struct ph_tcache {
 	struct pheap_tx *tx_spare;     /* handles to use again */
 	uint32_t limbo_first, limbo_n; /* a ring */
 	uint64_t limbo_bytes;
+	uint64_t slot_bytes; /* of the objects for which magazines have room */
+	uint32_t slots;	     /* room in magazines */
+	uint32_t denied;     /* times that a magazine could not grow */
+	uint32_t hand;	     /* class whose magazine was last made smaller for another */
 	struct ph_magazine mag[PH_CLASSES];
-	struct ph_slab *own[PH_CLASSES]; /* slabs that magazines are filled from */
 	struct ph_waiting limbo[PH_LIMBO_MAX];
-	struct ph_cached slots[]; /* of all magazines */
 };
+_Static_assert(sizeof(struct ph_tcache) + PH_SLOTS_MAX * sizeof(struct ph_cached) +
+			       PH_CLASSES * 16 <
+		       64 << 10,
+	       "DRAM of a thread's cache, with what malloc adds to each magazine");
 
 /* ---- the heap --------------------------------------------------------------- */
 
@@ -237,6 +261,8 @@ struct pheap {
 	pthread_mutex_t root_lock;
 
 	struct ph_tcache *caches; /* registry lock */
+	uint32_t ncaches;	  /* changed under the registry lock, atomic */
+	uint32_t kept;		  /* granules of slabs in PH_BIN_EMPTY; atomic */
 	struct ph_count count;	  /* of threads that have ended or have no cache, of open */
 	struct pheap *next;	  /* registry */
 };

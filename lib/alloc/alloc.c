@@ -50,13 +50,13 @@ static __attribute__((noinline)) void *alloc_refill(struct pheap *heap, unsigned
 		return ph_null_code(err);
 	if (!cache)
 		return NULL;
-	if (!cache->mag[cls].n && !ph_tcache_refill(cache, cls)) {
+	if (cache->mag[cls].top == cache->mag[cls].base && !ph_tcache_refill(cache, cls)) {
 		/* No run for a slab of several granules; perhaps for one object. */
 		return errno == ENOSPC && ph_classes[cls].granules > 1
 			       ? alloc_large(heap, ph_classes[cls].size)
 			       : NULL;
 	}
-	object = cache->mag[cls].slot[--cache->mag[cls].n];
+	object = *--cache->mag[cls].top;
 	ph_set_state(object.state, PH_RESERVED);
 	return object.ptr;
 }
@@ -69,9 +69,9 @@ static inline void *alloc_class(struct pheap *heap, unsigned cls)
 	if (ph_unlikely(ph_tls.id != heap->id))
 		return alloc_refill(heap, cls);
 	mag = &ph_tls.cache->mag[cls];
-	if (ph_unlikely(!mag->n))
+	if (ph_unlikely(mag->top == mag->base))
 		return alloc_refill(heap, cls);
-	object = mag->slot[--mag->n];
+	object = *--mag->top;
 	ph_set_state(object.state, PH_RESERVED);
 	return object.ptr;
 }
@@ -115,7 +115,6 @@ static const char *why_not(enum ph_state state)
 {
 	switch (state) {
 	case PH_FREE:
-	case PH_CACHED:
 	case PH_LIMBO:
 		return "is free already";
 	case PH_PUBLISHED:
@@ -149,12 +148,14 @@ static int free_object(struct pheap *heap, struct ph_tcache *cache, const struct
 	struct ph_cached cached = {ph_at(heap, object->start), ph_state_of(object)};
 	struct ph_slab *slab = object->slab;
 
-	if (slab->kind == PM_KIND_LARGE)
+	if (slab->kind == PM_KIND_LARGE) {
 		ph_large_free(heap, slab, false); /* H3: nothing has written to it */
-	else if (ph_likely(cache != NULL))
-		ph_tcache_push(cache, slab->cls, cached.ptr, cached.state);
-	else /* no DRAM for a cache: free never allocates */
+	} else if (ph_likely(cache != NULL)) {
+		ph_tcache_push(cache, slab->cls, cached);
+	} else { /* no DRAM for a cache: free never allocates */
+		ph_set_state(cached.state, PH_FREE);
 		ph_slab_give(heap, slab->cls, &cached, 1);
+	}
 	return 0;
 }
 
@@ -178,35 +179,33 @@ static __attribute__((noinline)) int free_slow(struct pheap *heap, void *ptr)
 
 /*
  * The common case in some thirty instructions: this thread used this heap last, the
- * object is reserved and small, and its magazine has room. The product's high part is
- * the object's number; ptr is where an object begins if and only if the low part is
- * less than the reciprocal (of a large object: 0, so that it never is).
+ * object is reserved and small, ptr is where it begins, and its magazine has room.
  */
 PHEAP_API int pheap_free(pheap_t *heap, void *ptr)
 {
-	const uint64_t fraction = (UINT64_C(1) << PH_RECIPROCAL_BITS) - 1;
-	uint64_t inside, product;
 	struct ph_magazine *mag;
 	struct ph_slab *slab;
+	ph_product product;
+	uint64_t inside;
 	uint8_t *state;
 
 	if (ph_unlikely(!heap || ph_tls.id != heap->id))
 		return free_slow(heap, ptr);
-	inside = ph_off(heap, ptr) - heap->zone.data;
+	inside = (uintptr_t)ptr - (uintptr_t)heap->zone.first;
 	if (ph_unlikely(inside >> PM_GRANULE_SHIFT >= heap->zone.granules))
 		return free_slow(heap, ptr);
 	slab = __atomic_load_n(&heap->zone.map[inside >> PM_GRANULE_SHIFT], __ATOMIC_ACQUIRE);
 	if (ph_unlikely(!slab))
 		return free_slow(heap, ptr);
-	product = (ph_off(heap, ptr) - slab->start) * slab->reciprocal;
-	state = &slab->state[product >> PH_RECIPROCAL_BITS];
+	product = ph_divide(slab, (uintptr_t)ptr - (uintptr_t)slab->first);
+	state = &slab->state[(uint64_t)(product >> 64)];
 	mag = &ph_tls.cache->mag[slab->cls];
-	if (ph_unlikely((product & fraction) >= slab->reciprocal ||
+	if (ph_unlikely((uint64_t)product >= slab->reciprocal ||
 			__atomic_load_n(state, __ATOMIC_RELAXED) != PH_RESERVED ||
-			mag->n == mag->cap))
+			mag->top == mag->limit))
 		return free_slow(heap, ptr);
-	ph_set_state(state, PH_CACHED);
-	mag->slot[mag->n++] = (struct ph_cached){ptr, state};
+	ph_set_state(state, PH_FREE);
+	*mag->top++ = (struct ph_cached){ptr, state};
 	return 0;
 }
 

@@ -11,29 +11,88 @@
  * within a few slabs' worth of allocations, few enough to be no pause. */
 #define DISCOVER_SPANS 8u
 
-static void link_first(struct ph_central *central, struct ph_slab *slab)
+/* Granules of empty slabs that are kept: a part of those in use by slabs, and never less
+ * than a megabyte of them. */
+#define KEPT_PART 128u
+#define KEPT_LEAST 16u
+
+/* ---- lists --------------------------------------------------------------------- */
+
+static unsigned bin_of(const struct ph_slab *slab)
 {
-	slab->prev = NULL;
-	slab->next = central->partial;
-	if (slab->next)
-		slab->next->prev = slab;
-	central->partial = slab;
+	if (slab->owned || !slab->free)
+		return PH_BIN_NONE;
+	return slab->free * PH_BINS / slab->objects;
 }
 
-static void unlink_slab(struct ph_central *central, struct ph_slab *slab)
+static void unlink_slab(struct pheap *heap, struct ph_central *central, struct ph_slab *slab)
 {
 	if (slab->prev)
 		slab->prev->next = slab->next;
 	else
-		central->partial = slab->next;
+		central->bin[slab->bin] = slab->next;
 	if (slab->next)
 		slab->next->prev = slab->prev;
+	if (slab->bin == PH_BIN_EMPTY)
+		__atomic_fetch_sub(&heap->kept, slab->granules, __ATOMIC_RELAXED);
+	slab->bin = PH_BIN_NONE;
 }
 
-/* Changed under central.lock, and looked at without. */
-static void set_empty(struct ph_central *central, unsigned n)
+static void link_slab(struct pheap *heap, struct ph_central *central, struct ph_slab *slab,
+		      unsigned bin)
 {
-	__atomic_store_n(&central->empty, n, __ATOMIC_RELAXED);
+	slab->prev = NULL;
+	slab->next = central->bin[bin];
+	if (slab->next)
+		slab->next->prev = slab;
+	central->bin[bin] = slab;
+	slab->bin = (uint8_t)bin;
+	if (bin == PH_BIN_EMPTY)
+		__atomic_fetch_add(&heap->kept, slab->granules, __ATOMIC_RELAXED);
+}
+
+/* Put a slab on the list where it belongs now. */
+static void place(struct pheap *heap, struct ph_central *central, struct ph_slab *slab)
+{
+	unsigned bin = bin_of(slab);
+
+	if (bin == slab->bin)
+		return;
+	if (slab->bin != PH_BIN_NONE)
+		unlink_slab(heap, central, slab);
+	if (bin != PH_BIN_NONE)
+		link_slab(heap, central, slab, bin);
+}
+
+/* More empty slabs than are worth keeping? */
+static bool too_many_kept(struct pheap *heap)
+{
+	uint64_t in_use = __atomic_load_n(&heap->zone.granules_slab, __ATOMIC_RELAXED);
+	uint64_t most = in_use / KEPT_PART;
+
+	return __atomic_load_n(&heap->kept, __ATOMIC_RELAXED) >
+	       (most > KEPT_LEAST ? most : KEPT_LEAST);
+}
+
+/* After objects have come back: to its list, or, where enough is kept empty, off all
+ * lists and on this one, for the caller to end. */
+static void place_or_end(struct pheap *heap, struct ph_central *central, struct ph_slab *slab,
+			 struct ph_slab **ended)
+{
+	place(heap, central, slab);
+	if (slab->bin != PH_BIN_EMPTY || !too_many_kept(heap))
+		return;
+	unlink_slab(heap, central, slab);
+	slab->next = *ended;
+	*ended = slab;
+}
+
+static void end_all(struct pheap *heap, struct ph_slab *slab)
+{
+	for (struct ph_slab *next; slab; slab = next) {
+		next = slab->next;
+		ph_span_end(heap, slab);
+	}
 }
 
 void ph_slab_offer(struct pheap *heap, struct ph_slab *slab)
@@ -41,44 +100,49 @@ void ph_slab_offer(struct pheap *heap, struct ph_slab *slab)
 	struct ph_central *central = &heap->central[slab->cls];
 
 	pthread_mutex_lock(&central->lock);
-	link_first(central, slab);
-	if (slab->free == slab->objects)
-		set_empty(central, central->empty + 1);
+	place(heap, central, slab);
 	pthread_mutex_unlock(&central->lock);
 }
 
-/* From one slab, in the order of addresses from its cursor on. */
-static uint32_t take_from(struct pheap *heap, struct ph_slab *slab, struct ph_cached *objects,
-			  uint32_t n)
-{
-	uint32_t taken = 0;
+/* ---- take ---------------------------------------------------------------------- */
 
-	for (uint32_t i = slab->cursor; taken < n && slab->free; i++) {
-		if (i == slab->objects)
-			i = 0;
-		if (__atomic_load_n(&slab->state[i], __ATOMIC_RELAXED) != PH_FREE)
-			continue;
-		ph_set_state(&slab->state[i], PH_CACHED);
-		objects[taken].ptr = ph_at(heap, slab->start + i * slab->size);
-		objects[taken++].state = &slab->state[i];
-		slab->free--;
-		slab->cursor = i + 1 == slab->objects ? 0 : i + 1;
+/*
+ * Up to n objects of one slab, the lowest first. They are stored downwards from end,
+ * because a magazine is popped from there: in the order of their addresses.
+ */
+static uint32_t take_from(struct ph_slab *slab, struct ph_cached *end, uint32_t n)
+{
+	uint32_t taken = slab->free < n ? slab->free : n, left = taken;
+	char *first = (char *)(uintptr_t)slab->first;
+	uint64_t bits;
+
+	slab->free -= taken;
+	for (uint32_t w = slab->low; left; slab->low = w++) {
+		for (bits = slab->avail[w]; bits && left; left--) {
+			uint32_t i = w * 64 + (uint32_t)__builtin_ctzll(bits);
+
+			bits &= bits - 1;
+			*--end = (struct ph_cached){first + i * slab->size, &slab->state[i]};
+		}
+		slab->avail[w] = bits;
 	}
 	return taken;
 }
 
-/* The first slab of the list becomes the caller's; NULL where there is none. */
-static struct ph_slab *adopt(struct ph_central *central)
+/* The fullest slab of a class, or, if it must be, an empty one, becomes the caller's.
+ * NULL where there is none. */
+static struct ph_slab *adopt(struct pheap *heap, struct ph_central *central, bool must)
 {
-	struct ph_slab *slab = central->partial;
+	for (unsigned b = 0; b < PH_BINS + must; b++) {
+		struct ph_slab *slab = central->bin[b];
 
-	if (!slab)
-		return NULL;
-	unlink_slab(central, slab);
-	if (slab->free == slab->objects)
-		set_empty(central, central->empty - 1);
-	slab->owned = 1;
-	return slab;
+		if (slab) {
+			slab->owned = 1;
+			place(heap, central, slab);
+			return slab;
+		}
+	}
+	return NULL;
 }
 
 static uint32_t take_owned(struct pheap *heap, struct ph_central *central, struct ph_slab **own,
@@ -89,22 +153,17 @@ static uint32_t take_owned(struct pheap *heap, struct ph_central *central, struc
 	pthread_mutex_lock(&central->lock);
 	for (;;) {
 		if (*own)
-			taken += take_from(heap, *own, objects + taken, n - taken);
+			taken += take_from(*own, objects + n - taken, n - taken);
 		if (taken == n)
 			break;
 		if (*own)
 			(*own)->owned = 0; /* full: it is listed when an object is given back */
-		if (!(*own = adopt(central)))
+		if (!(*own = adopt(heap, central, !taken)))
 			break;
 	}
 	pthread_mutex_unlock(&central->lock);
-	/* Popped from the end, they come out in the order of their addresses. */
-	for (uint32_t i = 0; i < taken / 2; i++) {
-		struct ph_cached swap = objects[i];
-
-		objects[i] = objects[taken - 1 - i];
-		objects[taken - 1 - i] = swap;
-	}
+	if (taken < n)
+		memmove(objects, objects + n - taken, taken * sizeof(*objects));
 	return taken;
 }
 
@@ -140,6 +199,8 @@ uint32_t ph_slab_take(struct pheap *heap, unsigned cls, struct ph_slab **own,
 	return taken;
 }
 
+/* ---- give ---------------------------------------------------------------------- */
+
 void ph_slab_disown(struct pheap *heap, struct ph_slab **own)
 {
 	struct ph_slab *slab = *own, *ended = NULL;
@@ -151,72 +212,47 @@ void ph_slab_disown(struct pheap *heap, struct ph_slab **own)
 	*own = NULL;
 	pthread_mutex_lock(&central->lock);
 	slab->owned = 0;
-	if (slab->free == slab->objects && central->empty)
-		ended = slab;
-	else if (slab->free)
-		link_first(central, slab);
-	if (!ended && slab->free == slab->objects)
-		set_empty(central, 1);
+	place_or_end(heap, central, slab, &ended);
 	pthread_mutex_unlock(&central->lock);
-	if (ended)
-		ph_span_end(heap, ended);
+	end_all(heap, ended);
 }
 
-/* True: the slab is empty, unlinked, and to be ended by the caller. */
-static bool give_one(struct ph_central *central, struct ph_slab *slab, uint8_t *state)
+static void make_available(struct ph_slab *slab, const uint8_t *state)
 {
-	ph_set_state(state, PH_FREE);
+	uint32_t i = (uint32_t)(state - slab->state);
+
+	slab->avail[i / 64] |= UINT64_C(1) << i % 64;
 	slab->free++;
-	if (slab->owned)
-		return false;
-	if (slab->free == 1)
-		link_first(central, slab);
-	if (slab->free < slab->objects)
-		return false;
-	if (!central->empty) {
-		set_empty(central, 1);
-		return false;
-	}
-	unlink_slab(central, slab);
-	return true;
+	if (i / 64 < slab->low)
+		slab->low = i / 64;
 }
 
 void ph_slab_give(struct pheap *heap, unsigned cls, const struct ph_cached *objects, uint32_t n)
 {
 	struct ph_central *central = &heap->central[cls];
 	struct ph_slab *ended = NULL, *slab;
-	struct ph_zone *zone = &heap->zone;
 
 	pthread_mutex_lock(&central->lock);
 	for (uint32_t i = 0; i < n; i++) {
-		uint64_t g = (ph_off(heap, objects[i].ptr) - zone->data) >> PM_GRANULE_SHIFT;
-
-		slab = __atomic_load_n(&zone->map[g], __ATOMIC_ACQUIRE);
-		if (give_one(central, slab, objects[i].state)) {
-			slab->next = ended;
-			ended = slab;
-		}
+		slab = ph_slab_at(heap, objects[i].ptr);
+		make_available(slab, objects[i].state);
+		/* Neighbours often come together; the last of them settles it. */
+		if (i + 1 == n || ph_slab_at(heap, objects[i + 1].ptr) != slab)
+			place_or_end(heap, central, slab, &ended);
 	}
 	pthread_mutex_unlock(&central->lock);
-	while ((slab = ended)) {
-		ended = slab->next;
-		ph_span_end(heap, slab);
-	}
+	end_all(heap, ended);
 }
 
-/* Unlink one slab that has nothing but FREE objects. */
-static struct ph_slab *pop_empty(struct ph_central *central)
+/* Unlink one slab of which everything is available. */
+static struct ph_slab *pop_empty(struct pheap *heap, struct ph_central *central)
 {
 	struct ph_slab *slab;
 
 	pthread_mutex_lock(&central->lock);
-	for (slab = central->partial; slab; slab = slab->next)
-		if (slab->free == slab->objects)
-			break;
-	if (slab) {
-		unlink_slab(central, slab);
-		set_empty(central, central->empty - 1);
-	}
+	slab = central->bin[PH_BIN_EMPTY];
+	if (slab)
+		unlink_slab(heap, central, slab);
 	pthread_mutex_unlock(&central->lock);
 	return slab;
 }
@@ -226,8 +262,7 @@ void ph_slab_trim(struct pheap *heap)
 	for (unsigned cls = 0; cls < PH_CLASSES; cls++) {
 		struct ph_slab *slab;
 
-		while (__atomic_load_n(&heap->central[cls].empty, __ATOMIC_RELAXED) &&
-		       (slab = pop_empty(&heap->central[cls])))
+		while ((slab = pop_empty(heap, &heap->central[cls])))
 			ph_span_end(heap, slab);
 	}
 }

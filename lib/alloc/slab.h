@@ -3,9 +3,14 @@
  *
  * A thread fills its magazine of a class from one slab, which it owns: so threads
  * write into bitmap lines, and thus take stripes, of their own. Whoever frees gives
- * back to any slab. A slab with a FREE object that nobody owns is on its class's list. One slab a
- * class with nothing but FREE objects is kept; further ones go back to the zone, so that memory
- * moves between classes and a single object does not make and end a slab again and again.
+ * back to any slab.
+ *
+ * What of a slab may be taken is a bit in DRAM, so objects move in and out by words.
+ * A slab of which something may be taken and that nobody owns is on one of its class's
+ * lists, by how much that is; threads take over the fullest first, so that
+ * the others can become empty. Empty slabs are kept up to a small part of what is in
+ * use, so that a few objects do not make and end a slab again and again; further
+ * ones go back to the zone, and memory moves between classes.
  *
  * LOCKS: central.lock; zone.lock is never taken under it.
  */
@@ -14,13 +19,13 @@
 
 #include "heap.h"
 
-/* A slab with FREE objects joins its class: after loading or reserving. */
+/* A slab with available objects joins its class: after loading or reserving. */
 void ph_slab_offer(struct pheap *heap, struct ph_slab *slab);
 
 /*
- * Take up to n FREE objects of a class, from *own first, which it replaces by another
- * slab when that has none left; they become CACHED. Returns how many, 0 with errno and
- * a message where the pool has none left.
+ * Take up to n available objects of a class, from *own first, which it replaces by
+ * another slab when that has none left. Returns how many, 0 with errno and a message
+ * where the pool has none left.
  */
 uint32_t ph_slab_take(struct pheap *heap, unsigned cls, struct ph_slab **own,
 		      struct ph_cached *objects, uint32_t n);
@@ -28,7 +33,7 @@ uint32_t ph_slab_take(struct pheap *heap, unsigned cls, struct ph_slab **own,
 /* Own a slab no longer. */
 void ph_slab_disown(struct pheap *heap, struct ph_slab **own);
 
-/* Give n CACHED objects of a class back. Never fails. */
+/* Give n FREE objects of a class back. Never fails. */
 void ph_slab_give(struct pheap *heap, unsigned cls, const struct ph_cached *objects, uint32_t n);
 
 /* Let go of every slab kept empty. */

@@ -96,6 +96,7 @@ int ph_zone_attach(struct pheap *heap, const struct pm_zone *pm)
 
 	zone->pm = pm;
 	zone->data = pm->data;
+	zone->first = ph_at(heap, pm->data);
 	zone->granules = pm->granules;
 	zone->levels = pm->levels;
 	zone->tree_bytes = ph_tree_bytes(pm->levels);
@@ -215,10 +216,13 @@ static struct ph_slab *slab_struct(struct ph_zone *zone, uint32_t objects)
 	if (slab) {
 		zone->spare[i] = slab->next;
 	} else {
-		slab = malloc(sizeof(*slab) + (1u << i));
+		uint32_t room = i < 6 ? 64 : 1u << i;
+
+		slab = aligned_alloc(64, (sizeof(*slab) + room + room / 8 + 63) / 64 * 64);
 		if (!slab)
 			return NULL;
 		slab->room = 1u << i;
+		slab->avail = (uint64_t *)(void *)(slab->state + room);
 		slab->older = zone->newest;
 		zone->newest = slab;
 	}
@@ -236,22 +240,24 @@ static struct ph_slab *slab_make(struct pheap *heap, unsigned kind, unsigned cls
 	if (!slab)
 		return NULL;
 	slab->start = zone->data + (uint64_t)granule * PM_GRANULE;
+	slab->first = ph_at(heap, slab->start);
 	slab->bits = zone->pm->bits + (uint64_t)granule * PM_BITMAP_BYTES;
 	slab->size = size;
-	slab->reciprocal =
-		kind == PM_KIND_SLAB ? ((UINT64_C(1) << PH_RECIPROCAL_BITS) + size - 1) / size : 0;
+	slab->reciprocal = kind == PM_KIND_SLAB ? UINT64_MAX / size + 1 : 0;
 	slab->touched = 0;
 	slab->granules = granules;
 	slab->objects = objects;
 	slab->free = 0;
-	slab->cursor = 0;
+	slab->low = 0;
 	slab->kind = (uint8_t)kind;
 	slab->cls = (uint8_t)cls;
 	slab->born = 0;
 	slab->owned = 0;
 	slab->pending = 0;
+	slab->bin = PH_BIN_NONE;
 	slab->next = slab->prev = NULL;
 	memset(slab->state, PH_FREE, objects + 1);
+	memset(slab->avail, 0, (objects + 63) / 64 * 8);
 	return slab;
 }
 
@@ -277,12 +283,22 @@ static void count_granules(struct ph_zone *zone, const struct ph_slab *slab, int
 	uint64_t n = (uint64_t)(sign * (int64_t)slab->granules);
 
 	if (slab->kind == PM_KIND_SLAB)
-		zone->granules_slab += n;
+		__atomic_store_n(&zone->granules_slab, zone->granules_slab + n, __ATOMIC_RELAXED);
 	else if (slab->kind == PM_KIND_LARGE)
 		zone->granules_large += n;
 }
 
 /* ---- reserve and release --------------------------------------------------------- */
+
+static void make_available(struct ph_slab *slab)
+{
+	uint32_t words = slab->objects / 64, rest = slab->objects % 64;
+
+	memset(slab->avail, 0xff, words * sizeof(*slab->avail));
+	if (rest)
+		slab->avail[words] = (UINT64_C(1) << rest) - 1;
+	slab->free = slab->objects;
+}
 
 static int reserve_locked(struct pheap *heap, unsigned kind, unsigned cls, uint32_t granules,
 			  uint64_t size, struct ph_slab **result)
@@ -314,7 +330,7 @@ static int reserve_locked(struct pheap *heap, unsigned kind, unsigned cls, uint3
 	map_slab(zone, slab, slab);
 	count_granules(zone, slab, 1);
 	if (kind == PM_KIND_SLAB)
-		slab->free = slab->objects;
+		make_available(slab);
 	else
 		ph_set_state(&slab->state[0], PH_RESERVED);
 	*result = slab;
@@ -488,6 +504,7 @@ static void load_states(struct pheap *heap, struct ph_slab *slab)
 		bool published = bits[i / 64] >> i % 64 & 1;
 
 		slab->state[i] = published ? PH_PUBLISHED : PH_FREE;
+		slab->avail[i / 64] |= (uint64_t)!published << i % 64;
 		slab->free += !published;
 	}
 }
@@ -600,7 +617,7 @@ bool ph_object_find(struct pheap *heap, uint64_t offset, struct ph_object *objec
 	if (!slab || slab->kind == PM_KIND_LANE)
 		return false;
 	object->slab = slab;
-	object->index = (uint32_t)((offset - slab->start) * slab->reciprocal >> PH_RECIPROCAL_BITS);
+	object->index = (uint32_t)(ph_divide(slab, offset - slab->start) >> 64);
 	object->start = slab->start + object->index * slab->size;
 	/* Behind the last object of a slab, or of a large object's last granule. */
 	return object->index < slab->objects && offset < object->start + slab->size;

@@ -27,10 +27,6 @@
 
 struct ph_rec;
 
-/* Fixed point of ph_slab.reciprocal: with a size of 16 to 64 KiB, and offsets below
- * a megabyte, quotients are exact and products fit in a word. */
-#define PH_RECIPROCAL_BITS 40
-
 /* Make heap->zone from the zone table entry and the media behind it. */
 int ph_zone_attach(struct pheap *heap, const struct pm_zone *pm);
 void ph_zone_detach(struct pheap *heap);
@@ -97,6 +93,26 @@ int ph_reserved_find(struct pheap *heap, const char *what, const void *ptr,
 /* Load unloaded slabs, looking at so many spans; their free objects go to
  * central lists. False when there is nothing left to look at. */
 bool ph_span_discover(struct pheap *heap, unsigned spans);
+
+/*
+ * Which object of a slab is `inside` bytes into it, exactly: the product's high part.
+ * An object begins there if and only if the low part is less than the reciprocal. Of
+ * a large object both are 0.
+ */
+__extension__ typedef unsigned __int128 ph_product;
+
+static inline ph_product ph_divide(const struct ph_slab *slab, uint64_t inside)
+{
+	return (ph_product)inside * slab->reciprocal;
+}
+
+/* The span of an address that is known to lie in a loaded one. */
+static inline struct ph_slab *ph_slab_at(const struct pheap *heap, const char *ptr)
+{
+	uint64_t granule = (uint64_t)(ptr - heap->zone.first) >> PM_GRANULE_SHIFT;
+
+	return __atomic_load_n(&heap->zone.map[granule], __ATOMIC_ACQUIRE);
+}
 
 static inline uint8_t *ph_state_of(const struct ph_object *object)
 {

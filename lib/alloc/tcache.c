@@ -61,6 +61,11 @@ void ph_tcache_sum(struct pheap *heap, struct ph_count *sum)
 	pthread_mutex_unlock(&registry);
 }
 
+static void count_caches(struct pheap *heap, int more)
+{
+	__atomic_store_n(&heap->ncaches, heap->ncaches + (uint32_t)more, __ATOMIC_RELAXED);
+}
+
 /* Under the registry lock, by the thread that owns the cache. */
 static void end_cache(struct pheap *heap, struct ph_tcache *cache)
 {
@@ -75,6 +80,7 @@ static void end_cache(struct pheap *heap, struct ph_tcache *cache)
 		heap->caches = cache->next;
 	if (cache->next)
 		cache->next->prev = cache->prev;
+	count_caches(heap, -1);
 	free(cache);
 }
 
@@ -158,9 +164,12 @@ void ph_tcache_free_all(struct pheap *heap)
 	pthread_mutex_lock(&registry);
 	for (struct ph_tcache *cache = heap->caches, *next; cache; cache = next) {
 		next = cache->next;
+		for (unsigned c = 0; c < PH_CLASSES; c++)
+			free(cache->mag[c].base);
 		free(cache);
 	}
 	heap->caches = NULL;
+	heap->ncaches = 0;
 	if (ph_tls.id == heap->id)
 		ph_tls.id = 0;
 	pthread_mutex_unlock(&registry);
@@ -168,32 +177,14 @@ void ph_tcache_free_all(struct pheap *heap)
 
 /* ---- making a cache ------------------------------------------------------------ */
 
-/* Objects in a magazine: up to 64, and not more than 16 KiB of them, but two. */
-static uint32_t magazine_cap(unsigned cls)
-{
-	uint32_t n = 16384 / ph_classes[cls].size;
-
-	return n > 64 ? 64 : n < 2 ? 2 : n;
-}
-
 static struct ph_tcache *new_cache(struct pheap *heap)
 {
-	uint32_t total = 0, at = 0;
-	struct ph_tcache *cache;
+	struct ph_tcache *cache = aligned_alloc(64, (sizeof(*cache) + 63) / 64 * 64);
 
-	for (unsigned c = 0; c < PH_CLASSES; c++)
-		total += magazine_cap(c);
-	cache = aligned_alloc(64,
-			      (sizeof(*cache) + total * sizeof(struct ph_cached) + 63) / 64 * 64);
 	if (!cache)
 		return NULL;
 	memset(cache, 0, offsetof(struct ph_tcache, limbo));
 	cache->heap = heap;
-	for (unsigned c = 0; c < PH_CLASSES; c++) {
-		cache->mag[c].cap = magazine_cap(c);
-		cache->mag[c].slot = &cache->slots[at];
-		at += cache->mag[c].cap;
-	}
 	return cache;
 }
 
@@ -235,6 +226,7 @@ static struct ph_tcache *add_cache(struct pheap *heap)
 	if (cache->next)
 		cache->next->prev = cache;
 	heap->caches = cache;
+	count_caches(heap, 1);
 	table->entry[table->n++] = (struct ph_tls){heap->id, cache};
 	pthread_mutex_unlock(&registry);
 	return cache;
@@ -259,6 +251,142 @@ struct ph_tcache *ph_tcache_find(struct pheap *heap)
 	return cache;
 }
 
+/* ---- room in magazines ------------------------------------------------------------ */
+
+/* Entries of the largest magazine: a thousand objects come and go without a transfer. */
+#define CAP_MAX 1024u
+/* Entries of a new magazine: not more than 16 KiB of objects, but one. */
+#define CAP_FIRST 8u
+#define CAP_FIRST_BYTES 16384u
+/* Once there is no room left, one miss in so many makes another magazine smaller. */
+#define DENIED_TURNS 16u
+/* What all magazines have room for: a part of the pool, shared by the threads there
+ * are; a thread's share is at most and at least so many bytes. */
+#define SHARE_PART 32u
+#define SHARE_MOST (UINT64_C(8) << 20)
+#define SHARE_LEAST (UINT64_C(128) << 10)
+
+static uint32_t count_of(const struct ph_magazine *mag)
+{
+	return (uint32_t)(mag->top - mag->base);
+}
+
+static uint32_t cap_of(const struct ph_magazine *mag)
+{
+	return (uint32_t)(mag->limit - mag->base);
+}
+
+static uint32_t first_cap(unsigned cls)
+{
+	uint32_t n = CAP_FIRST_BYTES / ph_classes[cls].size;
+
+	return n > CAP_FIRST ? CAP_FIRST : n ? n : 1;
+}
+
+/* There is DRAM for at most so many entries; what is in the magazine fits. */
+static bool set_cap(struct ph_tcache *cache, unsigned cls, uint32_t cap)
+{
+	struct ph_magazine *mag = &cache->mag[cls];
+	uint32_t n = count_of(mag), old = cap_of(mag);
+	struct ph_cached *base = realloc(mag->base, cap * sizeof(*base));
+
+	if (!base)
+		return false;
+	mag->base = base;
+	mag->top = base + n;
+	mag->limit = base + cap;
+	cache->slots += cap - old;
+	cache->slot_bytes += (uint64_t)cap * ph_classes[cls].size;
+	cache->slot_bytes -= (uint64_t)old * ph_classes[cls].size;
+	return true;
+}
+
+/* Give the n objects back that were freed first: the others are warm. */
+static void give_oldest(struct ph_tcache *cache, unsigned cls, uint32_t n)
+{
+	struct ph_magazine *mag = &cache->mag[cls];
+
+	ph_slab_give(cache->heap, cls, mag->base, n);
+	mag->top -= n;
+	memmove(mag->base, mag->base + n, count_of(mag) * sizeof(*mag->base));
+}
+
+static uint64_t share(const struct pheap *heap)
+{
+	uint32_t threads = __atomic_load_n(&heap->ncaches, __ATOMIC_RELAXED);
+	uint64_t bytes = (uint64_t)heap->zone.granules * PM_GRANULE / SHARE_PART;
+
+	bytes /= threads ? threads : 1;
+	return bytes > SHARE_MOST ? SHARE_MOST : bytes < SHARE_LEAST ? SHARE_LEAST : bytes;
+}
+
+static bool affordable(const struct ph_tcache *cache, unsigned cls, uint32_t more)
+{
+	return cache->slots + more <= PH_SLOTS_MAX &&
+	       cache->slot_bytes + (uint64_t)more * ph_classes[cls].size <= share(cache->heap);
+}
+
+/* Halve the next magazine that is larger than a new one; false where there is none. */
+static bool halve_another(struct ph_tcache *cache, unsigned cls)
+{
+	for (unsigned turn = 0; turn < PH_CLASSES; turn++) {
+		struct ph_magazine *mag;
+		uint32_t half;
+
+		cache->hand = (cache->hand + 1) % PH_CLASSES;
+		mag = &cache->mag[cache->hand];
+		half = cap_of(mag) / 2;
+		if (cache->hand == cls || half < first_cap(cache->hand))
+			continue;
+		if (count_of(mag) > half)
+			give_oldest(cache, cache->hand, count_of(mag) - half);
+		return set_cap(cache, cache->hand, half);
+	}
+	return false;
+}
+
+/* After a miss: a larger magazine, if there is room and DRAM. */
+static void grow(struct ph_tcache *cache, unsigned cls)
+{
+	uint32_t cap = cap_of(&cache->mag[cls]);
+
+	if (!cap) {
+		set_cap(cache, cls, affordable(cache, cls, first_cap(cls)) ? first_cap(cls) : 1);
+		return;
+	}
+	if (cap * 2 > CAP_MAX)
+		return;
+	if (!affordable(cache, cls, cap)) {
+		if (++cache->denied % DENIED_TURNS)
+			return;
+		while (!affordable(cache, cls, cap))
+			if (!halve_another(cache, cls))
+				return;
+	}
+	set_cap(cache, cls, cap * 2);
+}
+
+bool ph_tcache_room(struct ph_tcache *cache, unsigned cls)
+{
+	struct ph_magazine *mag = &cache->mag[cls];
+
+	grow(cache, cls);
+	if (mag->top == mag->limit && mag->base)
+		give_oldest(cache, cls, (cap_of(mag) + 1) / 2);
+	return mag->top != mag->limit;
+}
+
+void ph_tcache_push(struct ph_tcache *cache, unsigned cls, struct ph_cached object)
+{
+	struct ph_magazine *mag = &cache->mag[cls];
+
+	ph_set_state(object.state, PH_FREE);
+	if (ph_unlikely(mag->top == mag->limit) && !ph_tcache_room(cache, cls))
+		ph_slab_give(cache->heap, cls, &object, 1);
+	else
+		*mag->top++ = object;
+}
+
 /* ---- magazines and limbo --------------------------------------------------------- */
 
 /* Objects in limbo that no live record reaches any more go to their magazines. */
@@ -274,41 +402,34 @@ static void drain_limbo(struct ph_tcache *cache)
 		cache->limbo_first = (cache->limbo_first + 1) % PH_LIMBO_MAX;
 		cache->limbo_n--;
 		cache->limbo_bytes -= ph_classes[first->cls].size;
-		ph_tcache_push(cache, first->cls, first->object.ptr, first->object.state);
+		ph_tcache_push(cache, first->cls, first->object);
 	}
 }
 
-static uint32_t fill(struct ph_tcache *cache, unsigned cls)
+static bool fill(struct ph_tcache *cache, unsigned cls)
 {
 	struct ph_magazine *mag = &cache->mag[cls];
-	uint32_t half = mag->cap / 2;
 
-	mag->n = ph_slab_take(cache->heap, cls, &cache->own[cls], mag->slot, half);
-	return mag->n;
+	grow(cache, cls);
+	if (!mag->base) {
+		errno = -ph_error(ENOMEM, "no memory for a magazine");
+		return false;
+	}
+	mag->top += ph_slab_take(cache->heap, cls, &mag->own, mag->base, (cap_of(mag) + 1) / 2);
+	return mag->top != mag->base;
 }
 
 bool ph_tcache_refill(struct ph_tcache *cache, unsigned cls)
 {
 	drain_limbo(cache);
-	if (cache->mag[cls].n || fill(cache, cls))
+	if (count_of(&cache->mag[cls]) || fill(cache, cls))
 		return true;
 	if (errno != ENOSPC)
 		return false;
 	/* What this thread itself holds may be what is missing. */
 	ph_tcache_flush(cache);
 	ph_slab_trim(cache->heap);
-	return fill(cache, cls) != 0;
-}
-
-/* The older half goes: what was freed last is warm, and is handed out first. */
-void ph_tcache_spill(struct ph_tcache *cache, unsigned cls)
-{
-	struct ph_magazine *mag = &cache->mag[cls];
-	uint32_t gone = (mag->cap + 1) / 2;
-
-	ph_slab_give(cache->heap, cls, mag->slot, gone);
-	mag->n -= gone;
-	memmove(mag->slot, mag->slot + gone, mag->n * sizeof(*mag->slot));
+	return fill(cache, cls);
 }
 
 /* There is no DRAM for a cache of this thread's: straight to the slab. */
@@ -318,13 +439,14 @@ static void retire_uncached(struct pheap *heap, const struct ph_object *object)
 
 	if (ph_logs(&heap->pm) && ph_touched(heap, object->slab) && ph_checkpoint(heap))
 		return; /* the heap is read-only now: the object stays as it is */
+	ph_set_state(cached.state, PH_FREE);
 	ph_slab_give(heap, object->slab->cls, &cached, 1);
 }
 
 void ph_tcache_retire(struct pheap *heap, struct ph_tcache *cache, const struct ph_object *object)
 {
+	struct ph_cached cached = {ph_at(heap, object->start), ph_state_of(object)};
 	struct ph_slab *slab = object->slab;
-	uint8_t *state = &slab->state[object->index];
 	struct ph_waiting *last;
 
 	if (slab->kind == PM_KIND_LARGE) {
@@ -336,7 +458,7 @@ void ph_tcache_retire(struct pheap *heap, struct ph_tcache *cache, const struct 
 		return;
 	}
 	if (!ph_logs(&heap->pm) || !ph_touched(heap, slab)) {
-		ph_tcache_push(cache, slab->cls, ph_at(heap, object->start), state);
+		ph_tcache_push(cache, slab->cls, cached);
 		return;
 	}
 	if (cache->limbo_n == PH_LIMBO_MAX || cache->limbo_bytes > PH_LIMBO_BYTES) {
@@ -347,9 +469,9 @@ void ph_tcache_retire(struct pheap *heap, struct ph_tcache *cache, const struct 
 			drain_limbo(cache);
 		}
 	}
-	ph_set_state(state, PH_LIMBO);
+	ph_set_state(cached.state, PH_LIMBO);
 	last = &cache->limbo[(cache->limbo_first + cache->limbo_n++) % PH_LIMBO_MAX];
-	last->object = (struct ph_cached){ph_at(heap, object->start), state};
+	last->object = cached;
 	last->tag = __atomic_load_n(&heap->ckpt_begun, __ATOMIC_ACQUIRE);
 	last->cls = slab->cls;
 	cache->limbo_bytes += slab->size;
@@ -362,10 +484,13 @@ void ph_tcache_flush(struct ph_tcache *cache)
 	for (unsigned c = 0; c < PH_CLASSES; c++) {
 		struct ph_magazine *mag = &cache->mag[c];
 
-		if (mag->n)
-			ph_slab_give(cache->heap, c, mag->slot, mag->n);
-		mag->n = 0;
-		ph_slab_disown(cache->heap, &cache->own[c]);
+		if (count_of(mag))
+			ph_slab_give(cache->heap, c, mag->base, count_of(mag));
+		ph_slab_disown(cache->heap, &mag->own);
+		free(mag->base);
+		*mag = (struct ph_magazine){NULL, NULL, NULL, NULL};
 	}
+	cache->slots = 0;
+	cache->slot_bytes = 0;
 	ph_large_drain(cache->heap);
 }

@@ -5,6 +5,12 @@
  * read-modify-write, no store to media. A cache belongs to one thread and one
  * heap; it is found through thread-local storage by the heap's id, so that a
  * cache of a heap that was closed is never used again.
+ *
+ * A magazine begins small. It doubles whenever it was found empty or full, within
+ * what the magazines of a thread may have in all: PH_SLOTS_MAX entries, and room for
+ * so many bytes of objects that all threads together hold a small part of the pool.
+ * When that is used up, another magazine is made smaller, each in its turn, but not
+ * at every miss: so the room goes where misses are.
  */
 #ifndef PH_TCACHE_H
 #define PH_TCACHE_H
@@ -40,8 +46,11 @@ static inline struct ph_tcache *ph_tcache_get(struct pheap *heap)
 /* Fill a magazine that is empty; false with errno where the pool is full. */
 bool ph_tcache_refill(struct ph_tcache *cache, unsigned cls);
 
-/* Make room in a magazine that is full. */
-void ph_tcache_spill(struct ph_tcache *cache, unsigned cls);
+/* Make room in a magazine that is full; false where there is no DRAM for one. */
+bool ph_tcache_room(struct ph_tcache *cache, unsigned cls);
+
+/* Put an object that is the caller's into its magazine. Never fails. */
+void ph_tcache_push(struct ph_tcache *cache, unsigned cls, struct ph_cached object);
 
 /*
  * An object that is no longer published: to its magazine, or to limbo while a
@@ -49,19 +58,8 @@ void ph_tcache_spill(struct ph_tcache *cache, unsigned cls);
  */
 void ph_tcache_retire(struct pheap *heap, struct ph_tcache *cache, const struct ph_object *object);
 
-/* Everything back to the slabs, after a checkpoint. */
+/* Everything back to the slabs, after a checkpoint; magazines begin anew. */
 void ph_tcache_flush(struct ph_tcache *cache);
-
-static inline void ph_tcache_push(struct ph_tcache *cache, unsigned cls, char *ptr, uint8_t *state)
-{
-	struct ph_magazine *mag = &cache->mag[cls];
-
-	if (ph_unlikely(mag->n == mag->cap))
-		ph_tcache_spill(cache, cls);
-	__atomic_store_n(state, PH_CACHED, __ATOMIC_RELAXED);
-	mag->slot[mag->n].ptr = ptr;
-	mag->slot[mag->n++].state = state;
-}
 
 /*
  * A record is about to write into an object of this slab. Called with the
