@@ -27,8 +27,11 @@
 #define WORKER_SPACE MIB(16)
 
 enum {
-	REPS_MAX = 101,
-	THREADS_MAX = 16, /* of a row; and those that leave full rings before a crash */
+	ROUNDS_MAX = 201, /* repetitions, with those that are repeated */
+	FRESH_REPS = 5,	  /* of rows of which each takes long */
+	THREADS_MAX = 16, /* of a worker array: those that leave full rings before a crash */
+	TRACKS = 2,	  /* threads of a row, at most; or processes side by side */
+	SLICES = 32,	  /* of a repetition, at most */
 	SLOTS = 1024,	  /* of a worker, and of what workers share */
 	PICKS = 1 << 15,  /* random choices made before the clock starts */
 	EXTRAS = 4,
@@ -78,6 +81,8 @@ enum {
 	WORK_INDEPENDENT = 1 << 3,
 	/* A call of its loop does too much to be stepped through by instruction. */
 	WORK_LONG = 1 << 4,
+	/* What is judged is no time: it is not repeated because something was slow. */
+	WORK_NO_TIME = 1 << 6,
 	/* It goes on touching new memory for long: warm up by operations, not by time. */
 	WORK_WARM_UP = 1 << 5,
 };
@@ -116,6 +121,7 @@ typedef uint64_t loop_fn(struct worker *w, uint64_t n);
 struct system {
 	const char *name;
 	const char *preload; /* library that provides malloc; NULL: none */
+	const char *package; /* of Debian, that has it */
 	const char *symbol;  /* a function of the library that is measured */
 	unsigned durability; /* pheap: enum pheap_durability */
 	/* Make a heap of size bytes in the file at path. */
@@ -171,7 +177,9 @@ struct worker {
 	const char *path; /* of the pool */
 	bool quick;
 	bool count; /* fences are being counted: do nothing that is not the operation */
-	double ns;  /* a loop that takes the time itself: ns for each operation */
+	/* Of a loop that takes the time itself, with struct timer. */
+	double ns;     /* for each operation */
+	double waited; /* part of that time that it was kept from a processor */
 	double extra[EXTRAS];
 };
 
@@ -181,9 +189,24 @@ void *harness_memory(size_t bytes, bool resident);
 
 double now_ns(void);
 
-/* Time that the calling thread was ready to run while others had the processors: not
- * what it slept, for a lock for instance. 0 where the kernel does not tell. */
-double kept_waiting_ns(void);
+/*
+ * Time that a thread was ready to run while others had the processors: not what it
+ * slept, for a lock for instance. 0 where the kernel does not tell.
+ */
+int open_schedstat(void); /* of the calling thread */
+double read_schedstat(int fd);
+
+/* A stopwatch that also sees how long it was kept waiting. */
+struct timer {
+	int schedstat;
+	double start, waited;
+};
+
+struct timer timer_start(void);
+/* Add what it shows to w->ns and w->waited, in ns. */
+void timer_stop(struct timer *timer, struct worker *w);
+/* Turn them into what they mean, when n operations are done. */
+void timer_report(struct worker *w, double n);
 
 /* Report and exit. */
 void die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
@@ -203,29 +226,46 @@ uint64_t open_pool_size(bool quick);
 
 /* ---- between parent and child -------------------------------------------------------- */
 
+/*
+ * A repetition is cut into slices of about a millisecond. Where other programs want
+ * the processors too, some slices are free of them, and only these are used (slice.c).
+ */
+struct slice {
+	double start, end; /* ns, the same clock in all processes */
+	double waited;	   /* ns, of its thread, since the end of the slice before */
+	uint64_t done;	   /* operations */
+};
+
+/* The slices of one thread. */
+struct track {
+	unsigned n;
+	struct slice slices[SLICES];
+};
+
 struct job {
 	unsigned workload, system;
 	uint32_t min, max;
 	unsigned threads;
+	unsigned processor; /* pinned to the n-th, from 1 on; 0: threads have one each */
 	bool quick;
 	bool count; /* count fences; else: take times */
-	double target_ns;
+	double target_ns, slice_ns;
 	char folder[PATH_LENGTH];
 	char pool[16]; /* which of the system's files there */
 };
 
 /* One repetition, or one count. */
 struct reply {
-	double ns; /* of one operation, as the table has it */
+	struct track tracks[TRACKS];
+	double ns, waited; /* of struct worker; ns 0: the tracks tell */
 	double extra[EXTRAS];
-	double waited; /* part of the time that its threads were kept from a processor */
 	/* Counting: in a long window, ... */
 	double ops;
 	struct tally called; /* calls that arrive at libpmem */
 	struct tally own;    /* the system's own counters */
 	/* ... and by instruction in a short one, with the calls of the same window. */
 	double stepped_ops;
-	uint64_t instructions;
+	double instructions; /* of one operation */
 	struct tally stepped, stepped_called;
 	unsigned flush_kinds; /* 1 << enum flush_kind */
 	/* Instead of all that. */

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,17 +57,41 @@ double now_ns(void)
 }
 
 /* By system calls: malloc is what is being measured. */
-double kept_waiting_ns(void)
+int open_schedstat(void)
 {
-	int fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
-	char text[96], *waited = text;
-	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
+	return open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+}
 
-	if (fd >= 0)
-		close(fd);
+double read_schedstat(int fd)
+{
+	char text[96], *waited = text;
+	ssize_t n = fd < 0 ? 0 : pread(fd, text, sizeof(text) - 1, 0);
+
 	text[n > 0 ? n : 0] = 0;
 	strtoull(text, &waited, 10); /* the first number is the time that it ran */
 	return (double)strtoull(waited, NULL, 10);
+}
+
+struct timer timer_start(void)
+{
+	struct timer timer = {.schedstat = open_schedstat()};
+
+	timer.waited = read_schedstat(timer.schedstat);
+	timer.start = now_ns();
+	return timer;
+}
+
+void timer_stop(struct timer *timer, struct worker *w)
+{
+	w->ns += now_ns() - timer->start;
+	w->waited += read_schedstat(timer->schedstat) - timer->waited;
+	close(timer->schedstat);
+}
+
+void timer_report(struct worker *w, double n)
+{
+	w->waited /= w->ns;
+	w->ns /= n;
 }
 
 /* A field of /proc/self/smaps_rollup, which is exact where statm is not. */
@@ -148,7 +173,10 @@ static uint64_t heap_size(void)
 		return 0;
 	if (job.workload == W_STEADY || (job.workload == W_FRAGBENCH && !job.quick))
 		return MIB(512);
-	return MIB(128);
+	/* 100,000 objects a thread; 1024 of 34 KiB on average, or some of 1 MiB. */
+	if (job.workload == W_THREADTEST || job.workload == W_ARENA64)
+		return MIB(64);
+	return job.max > 4096 ? MIB(128) : MIB(32);
 }
 
 static void set_up(void)
@@ -180,7 +208,9 @@ static bool find_library(struct reply *reply)
 	if (symbol)
 		dladdr(symbol, &info);
 	if (self->preload && (!info.dli_fname || !strstr(info.dli_fname, self->preload))) {
-		snprintf(reply->note, sizeof(reply->note), "%s is not installed", self->preload);
+		snprintf(reply->note, sizeof(reply->note),
+			 "%s is missing; install Debian's package %s", self->preload,
+			 self->package);
 		reply->missing = true;
 		return false;
 	}
@@ -191,65 +221,99 @@ static bool find_library(struct reply *reply)
 
 /* ---- run -------------------------------------------------------------------------------- */
 
-struct run {
-	pthread_barrier_t barrier;
-	uint64_t n;
-	struct {
-		double start, end, waited; /* ns */
-		uint64_t done;
-	} thread[THREADS_MAX];
-};
-
-static struct run run;
+static struct {
+	unsigned arrived;
+	unsigned slices;
+	uint64_t n; /* operations of a slice */
+	struct track tracks[TRACKS];
+} run;
 
 static void run_worker(struct worker *w)
 {
-	double before = kept_waiting_ns();
+	struct track *track = &run.tracks[w->index];
+	int fd = open_schedstat();
+	double waited = read_schedstat(fd), before;
 
-	run.thread[w->index].start = now_ns();
-	run.thread[w->index].done = self->loops[job.workload](w, run.n);
-	run.thread[w->index].end = now_ns();
-	run.thread[w->index].waited = kept_waiting_ns() - before;
+	for (track->n = 0; track->n < run.slices; track->n++) {
+		struct slice *slice = &track->slices[track->n];
+
+		slice->start = now_ns();
+		slice->done = self->loops[job.workload](w, run.n);
+		slice->end = now_ns();
+		before = waited;
+		waited = read_schedstat(fd);
+		slice->waited = waited - before;
+	}
+	close(fd);
+}
+
+/* To the n-th of the processors that this process may use, if there are so many. */
+static void pin(unsigned n)
+{
+	cpu_set_t all, one;
+
+	if (sched_getaffinity(0, sizeof(all), &all))
+		return;
+	for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (!CPU_ISSET(cpu, &all) || n-- > 0)
+			continue;
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		sched_setaffinity(0, sizeof(one), &one);
+		return;
+	}
 }
 
 static void *run_thread(void *arg)
 {
-	pthread_barrier_wait(&run.barrier);
+	const struct worker *w = arg;
+
+	pin(w->index);
+	/* Spinning, so that all of them have a processor when they begin. */
+	__atomic_add_fetch(&run.arrived, 1, __ATOMIC_ACQ_REL);
+	for (unsigned turns = 1; __atomic_load_n(&run.arrived, __ATOMIC_ACQUIRE) < job.threads;)
+		if (turns++ % 1024 == 0)
+			sched_yield();
 	run_worker(arg);
 	return NULL;
 }
 
 static void run_threads(void)
 {
-	pthread_t threads[THREADS_MAX];
+	pthread_t threads[TRACKS];
 
-	pthread_barrier_init(&run.barrier, NULL, job.threads);
+	run.arrived = 0;
 	for (unsigned i = 0; i < job.threads; i++)
 		if (pthread_create(&threads[i], NULL, run_thread, &workers[i]))
 			die("cannot make a thread");
 	for (unsigned i = 0; i < job.threads; i++)
 		pthread_join(threads[i], NULL);
-	pthread_barrier_destroy(&run.barrier);
 }
 
-/* n operations in each thread: wall time, and how many were done in all. */
-static double run_once(uint64_t n, double *ops)
+static void run_slices(unsigned slices, uint64_t n)
 {
-	double start, end;
-
+	run.slices = slices;
 	run.n = n;
 	if (job.threads == 1)
 		run_worker(&workers[0]);
 	else
 		run_threads();
-	/* By the threads' own clocks: this one may have got no processor meanwhile. */
-	start = run.thread[0].start;
-	end = run.thread[0].end;
+}
+
+/* One slice of n operations in each thread: wall time, and how many were done in all. */
+static double run_once(uint64_t n, double *ops)
+{
+	double start = INFINITY, end = 0;
+
+	run_slices(1, n);
 	*ops = 0;
 	for (unsigned i = 0; i < job.threads; i++) {
-		start = fmin(start, run.thread[i].start);
-		end = fmax(end, run.thread[i].end);
-		*ops += (double)run.thread[i].done;
+		const struct slice *slice = &run.tracks[i].slices[0];
+
+		/* By the threads' own clocks: this one may have got no processor. */
+		start = fmin(start, slice->start);
+		end = fmax(end, slice->end);
+		*ops += (double)slice->done;
 	}
 	return end - start;
 }
@@ -257,18 +321,39 @@ static double run_once(uint64_t n, double *ops)
 /* By then an operation of WORK_WARM_UP costs about what it will go on costing. */
 #define WARM_UP_OPS 200000
 
+/* How a repetition is done. */
+struct plan {
+	unsigned slices;
+	uint64_t n;   /* operations of a slice, in each thread */
+	uint64_t all; /* of a repetition */
+};
+
+static struct plan plan_for(double cost)
+{
+	double per_thread = cost * job.threads, wall, ops;
+	struct plan plan = {.n = (uint64_t)(job.slice_ns / per_thread) + 1};
+
+	plan.all = (uint64_t)(job.target_ns / per_thread) + 1;
+	/* A call of a loop may do far more than it was asked for. */
+	wall = run_once(plan.n, &ops);
+	wall = fmax(fmin(wall, run_once(plan.n, &ops)), job.slice_ns / 2);
+	plan.slices = (unsigned)fmin(SLICES, job.target_ns / wall);
+	plan.slices += plan.slices == 0;
+	return plan;
+}
+
 /*
  * How many operations take the time that a repetition should: found when the memory
  * that the loop uses has been touched once, which shows in a cost that no longer
  * falls. What never settles is measured as it is.
  */
-static uint64_t calibrate(void)
+static struct plan calibrate(void)
 {
 	double wall, ops, cost = INFINITY, before, spent = 0;
 	uint64_t n = 64;
 
 	if (workload->flags & WORK_FRESH)
-		return 1;
+		return (struct plan){1, 1, 1};
 	if (workload->flags & WORK_WARM_UP)
 		run_once(WARM_UP_OPS, &ops);
 	do {
@@ -279,32 +364,20 @@ static uint64_t calibrate(void)
 		if (wall < job.target_ns / 2)
 			n *= 2;
 	} while (wall < job.target_ns / 4 || (cost < 0.9 * before && spent < 20 * job.target_ns));
-	n = (uint64_t)(job.target_ns / cost / job.threads);
-	return n ? n : 1;
+	return plan_for(cost);
 }
 
-/* In the last run. */
-static double waited_part(void)
+static void repetition(struct reply *reply, const struct plan *plan)
 {
-	double waited = 0, wall = 0;
-
-	for (unsigned i = 0; i < job.threads; i++) {
-		waited += run.thread[i].waited;
-		wall += run.thread[i].end - run.thread[i].start;
-	}
-	return wall > 0 ? waited / wall : 0;
-}
-
-static void repetition(struct reply *reply, uint64_t n)
-{
-	double ops, wall;
+	double ops;
 
 	/* Caches have forgotten what this process was about. */
 	if (!(workload->flags & WORK_FRESH))
-		run_once(n / 16 + 1, &ops);
-	wall = run_once(n, &ops);
-	reply->waited = waited_part();
-	reply->ns = workers[0].ns > 0 ? workers[0].ns : wall * job.threads / ops;
+		run_once(plan->n, &ops);
+	run_slices(plan->slices, plan->n);
+	memcpy(reply->tracks, run.tracks, sizeof(reply->tracks));
+	reply->ns = workers[0].ns;
+	reply->waited = workers[0].waited;
 	memcpy(reply->extra, workers[0].extra, sizeof(reply->extra));
 }
 
@@ -347,21 +420,32 @@ static uint64_t steps_wanted(void)
 	return !(workload->flags & WORK_DURABLE) ? 3000 : job.quick ? 6000 : 60000;
 }
 
+/*
+ * In ever longer runs. What it takes to begin and end one is in the counts of both the
+ * last and the one before: the difference has the instructions of the loop alone.
+ */
 static void count_instructions(struct reply *reply)
 {
 	struct tally before = {0}, after = {0}, own = {0};
 	const struct steps *steps = NULL;
+	uint64_t total = 0, run = 0, last;
+	double ops = 0, last_ops;
 
 	step_reset();
 	read_tallies(&before, &own);
-	/* In ever longer runs, so that beginning and ending one does not count for much. */
-	for (uint64_t n = 1; n == 1 || steps->instructions < steps_wanted(); n *= 2) {
+	for (uint64_t n = 1; total < steps_wanted(); n *= 2) {
+		last = run;
+		last_ops = ops;
 		step_begin();
-		reply->stepped_ops += (double)self->loops[job.workload](&workers[0], n);
+		ops = (double)self->loops[job.workload](&workers[0], n);
 		steps = step_end();
+		run = steps->instructions - total;
+		total = steps->instructions;
+		reply->stepped_ops += ops;
+		if (ops > last_ops)
+			reply->instructions = ((double)run - (double)last) / (ops - last_ops);
 	}
 	read_tallies(&after, &own);
-	reply->instructions = steps->instructions;
 	reply->stepped = steps_tally(steps);
 	reply->stepped_called = tally_minus(after, before);
 	reply->flush_kinds = steps->flush_kinds;
@@ -393,7 +477,7 @@ static void answer(const struct reply *reply)
 int child_main(void)
 {
 	struct reply reply = {0};
-	uint64_t n = 1;
+	struct plan plan = {1, 1, 1};
 	char order;
 
 	if (read(STDIN_FILENO, &job, sizeof(job)) != sizeof(job))
@@ -401,17 +485,19 @@ int child_main(void)
 	self = systems[job.system];
 	workload = &workloads[job.workload];
 	reply.missing = !self->loops[job.workload];
+	if (job.processor)
+		pin(job.processor - 1);
 	if (find_library(&reply) && !reply.missing) {
 		set_up();
-		n = calibrate();
+		plan = calibrate();
 	}
 	answer(&reply);
 	while (read(STDIN_FILENO, &order, 1) == 1) {
 		memset(&reply, 0, sizeof(reply));
 		if (job.count)
-			count(&reply, n);
+			count(&reply, plan.all);
 		else
-			repetition(&reply, n);
+			repetition(&reply, &plan);
 		answer(&reply);
 	}
 	/* No destructor: nothing is worth a clean close. */

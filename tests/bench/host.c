@@ -63,32 +63,50 @@ static void store_narrow(unsigned n)
 	}
 }
 
-double floor_sample(double target_ns, double *waited)
+static void store_some(unsigned n)
 {
-	void (*store)(unsigned) = __builtin_cpu_supports("avx512f") ? store_wide : store_narrow;
-	double before, start, ns;
-	uint64_t n = 0;
-
-	store(FLOOR_STORES);
-	before = kept_waiting_ns();
-	start = now_ns();
-	do {
-		store(FLOOR_STORES);
-		n += FLOOR_STORES;
-		ns = now_ns() - start;
-	} while (ns < target_ns);
-	*waited = (kept_waiting_ns() - before) / ns;
-	return ns / (double)n;
+	if (__builtin_cpu_supports("avx512f"))
+		store_wide(n);
+	else
+		store_narrow(n);
 }
 
-/* Of many short samples the median: what another program takes falls on few. */
+/* As a child does a repetition. */
+struct sample floor_sample(void)
+{
+	static struct track track;
+	const struct track *tracks[] = {&track};
+	int fd = open_schedstat();
+	double waited = read_schedstat(fd), before;
+
+	store_some(FLOOR_STORES);
+	for (track.n = 0; track.n < SLICES; track.n++) {
+		struct slice *slice = &track.slices[track.n];
+
+		if (track.n && slice[-1].end - track.slices[0].start >= results.target_ns)
+			break;
+		*slice = (struct slice){.start = now_ns()};
+		do {
+			store_some(FLOOR_STORES);
+			slice->done += FLOOR_STORES;
+			slice->end = now_ns();
+		} while (slice->end - slice->start < results.slice_ns);
+		before = waited;
+		waited = read_schedstat(fd);
+		slice->waited = waited - before;
+	}
+	close(fd);
+	return sample_of_tracks(tracks, 1);
+}
+
+/* Of some samples the median. */
 static double floor_now(void)
 {
-	double ns[21], waited;
+	struct series series = {0};
 
-	for (unsigned i = 0; i < ELEMENTS(ns); i++)
-		ns[i] = floor_sample(0, &waited);
-	return median(ns, ELEMENTS(ns));
+	for (unsigned i = 0; i < results.reps; i++)
+		series_add(&series, floor_sample());
+	return series_ns(&series);
 }
 
 /* The value of the first line that begins with key in a file of /proc. */
@@ -167,7 +185,8 @@ void print_host(const char *folder)
 	printf("# kernel: %s %s %s\n", name.sysname, name.release, name.machine);
 	print_mapping(folder);
 	printf("# flush instruction: %s\n", flush_instruction());
+	results.first_floor = floor_now();
 	printf("# floor: one non-temporal 64-byte store + SFENCE takes %.1f ns now; it is measured "
 	       "again in turn with the systems\n",
-	       floor_now());
+	       results.first_floor);
 }

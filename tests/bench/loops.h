@@ -34,10 +34,25 @@ static inline void escape(sys_obj *o)
 	__asm__ volatile("" : "+r"(o->ptr) : : "memory");
 }
 
+/* Sizes drawn from the same table by all systems. */
+static uint64_t loop_reserve_mixed_pair(struct worker *w, uint64_t n)
+{
+	for (uint64_t i = 0; i < n; i++) {
+		sys_obj o;
+
+		sys_reserve(&o, next_pick(w)->size);
+		escape(&o);
+		sys_release(&o);
+	}
+	return n;
+}
+
 static uint64_t loop_reserve_pair(struct worker *w, uint64_t n)
 {
 	size_t size = w->size;
 
+	if (w->min < size)
+		return loop_reserve_mixed_pair(w, n);
 	for (uint64_t i = 0; i < n; i++) {
 		sys_obj o;
 
@@ -68,6 +83,8 @@ static uint64_t loop_reserve_batch(struct worker *w, uint64_t n)
 {
 	uint16_t(*orders)[BATCH] = w->space;
 	sys_obj *objects = (sys_obj *)(orders + ORDERS);
+	const bool mixed = w->min < w->size;
+	const size_t size = w->size;
 	uint64_t done = 0;
 
 	if (!orders[0][0] && !orders[0][1])
@@ -77,7 +94,7 @@ static uint64_t loop_reserve_batch(struct worker *w, uint64_t n)
 		const uint16_t *order = orders[turn % ORDERS];
 
 		for (unsigned i = 0; i < BATCH; i++) {
-			sys_reserve(&objects[i], w->size);
+			sys_reserve(&objects[i], mixed ? next_pick(w)->size : size);
 			touch(&objects[i]);
 		}
 		for (unsigned i = 0; i < BATCH; i++)
@@ -284,6 +301,24 @@ static uint64_t frag_delete(struct frag *f, struct worker *w)
 	return ops;
 }
 
+static uint64_t frag_timed_fill(struct frag *f, struct worker *w, size_t from, size_t to)
+{
+	struct timer timer = timer_start();
+	uint64_t ops = frag_fill(f, w, FRAG_LIVE(w->quick), from, to);
+
+	timer_stop(&timer, w);
+	return ops;
+}
+
+static uint64_t frag_timed_delete(struct frag *f, struct worker *w)
+{
+	struct timer timer = timer_start();
+	uint64_t ops = frag_delete(f, w);
+
+	timer_stop(&timer, w);
+	return ops;
+}
+
 /* extra: resident bytes when filled, after the deletion, at the end; bytes live. */
 static uint64_t loop_fragbench(struct worker *w, uint64_t n)
 {
@@ -291,21 +326,19 @@ static uint64_t loop_fragbench(struct worker *w, uint64_t n)
 	size_t spread = w->size - w->min > 100 ? 50 : 0;
 	struct frag f = {.room = FRAG_LIVE(w->quick) / w->min + 1};
 	uint64_t ops, before;
-	double start;
 
 	(void)n;
 	f.objects = harness_memory(f.room * sizeof(*f.objects), true);
 	f.sizes = harness_memory(f.room * sizeof(*f.sizes), true);
 	before = resident_bytes();
-	start = now_ns();
-	ops = frag_fill(&f, w, FRAG_LIVE(w->quick), w->min, w->min + spread);
+	ops = frag_timed_fill(&f, w, w->min, w->min + spread);
 	w->extra[0] = (double)resident_bytes() - (double)before;
-	ops += frag_delete(&f, w);
+	ops += frag_timed_delete(&f, w);
 	w->extra[1] = (double)resident_bytes() - (double)before;
-	ops += frag_fill(&f, w, FRAG_LIVE(w->quick), w->size - spread, w->size);
-	w->ns = (now_ns() - start) / (double)ops;
+	ops += frag_timed_fill(&f, w, w->size - spread, w->size);
 	w->extra[2] = (double)resident_bytes() - (double)before;
 	w->extra[3] = (double)f.live;
+	timer_report(w, (double)ops);
 	return ops;
 }
 

@@ -24,7 +24,7 @@ static unsigned bars_of(const struct block *block)
 	unsigned n = 0;
 
 	for (unsigned s = 0; s < SYSTEMS; s++)
-		n += block->cells[s].n > 0;
+		n += block->cells[s].one.n > 0;
 	return n;
 }
 

@@ -8,37 +8,14 @@
 #include "count.h"
 #include "results.h"
 
-static int compare_doubles(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-double median(const double *values, unsigned n)
-{
-	double sorted[REPS_MAX];
-
-	if (!n)
-		return 0;
-	memcpy(sorted, values, n * sizeof(*values));
-	qsort(sorted, n, sizeof(*sorted), compare_doubles);
-	return (sorted[(n - 1) / 2] + sorted[n / 2]) / 2;
-}
-
-bool disturbed(const double *waited, unsigned n)
-{
-	return n && median(waited, n) > WAITED_MAX;
-}
-
 double cell_ns(const struct block *block, unsigned system)
 {
-	return median(block->cells[system].ns, block->cells[system].n);
+	return series_ns(&block->cells[system].one);
 }
 
 double cell_extra(const struct block *block, unsigned system, unsigned extra)
 {
-	return median(block->cells[system].extra[extra], block->cells[system].n);
+	return median(block->cells[system].extra[extra], block->cells[system].one.n);
 }
 
 double cell_fences(const struct cell *cell)
@@ -52,10 +29,15 @@ double cell_fences(const struct cell *cell)
 
 void print_legend(const struct results *results)
 {
-	printf("# %srepetitions of %.0f ms; median of %u, in each of which the systems take "
-	       "turns\n",
-	       results->quick ? "QUICK, with smaller pools and live sets: " : "",
-	       results->target_ns / 1e6, results->reps);
+	printf("# %smedian of %u repetitions of %.0f ms, of %u where each needs a process of its "
+	       "own; in each the systems take turns\n",
+	       results->quick ? "QUICK, with smaller counts, pools and live sets: " : "",
+	       results->reps, results->target_ns / 1e6,
+	       results->reps < FRESH_REPS ? results->reps : FRESH_REPS);
+	printf("# a repetition is cut into slices of %.1f ms; those in which one of its threads "
+	       "waited for a processor (/proc/thread-self/schedstat) are left out, and repetitions "
+	       "that have too few others are repeated for at most %g s a row\n",
+	       results->slice_ns / 1e6, results->patience);
 	printf("# ns_per_op: wall time x threads / operations. fences_per_op, lines_per_op: "
 	       "fences, "
 	       "and 64-byte lines flushed or written past the cache, counted by the calls that "
@@ -83,7 +65,7 @@ void print_block(const struct block *block)
 	for (unsigned s = 0; s < SYSTEMS; s++) {
 		const struct cell *cell = &block->cells[s];
 
-		if (!cell->n)
+		if (!cell->one.n)
 			continue;
 		printf("%s\t%s\t%u\t%s\t%.2f", workloads[block->row->workload].name, size,
 		       block->row->threads, systems[s]->name, cell_ns(block, s));
@@ -121,8 +103,7 @@ static void print_stepped(const struct reply *count)
 		return;
 	printf("; by instruction, %.0f operations: %.3f fences, %.3f lines, %.0f instructions",
 	       count->stepped_ops, (double)count->stepped.fences / count->stepped_ops,
-	       (double)count->stepped.lines / count->stepped_ops,
-	       (double)count->instructions / count->stepped_ops);
+	       (double)count->stepped.lines / count->stepped_ops, count->instructions);
 	for (unsigned i = 0; i < ELEMENTS(kinds); i++)
 		if (count->flush_kinds & 1u << i)
 			printf(", %s", kinds[i]);
@@ -201,10 +182,10 @@ static void print_extras(const struct block *block, unsigned s)
 static void print_pairs(const struct block *block, unsigned s)
 {
 	const struct cell *cell = &block->cells[s];
-	double pair = median(cell->pair_ns, cell->pairs);
+	double pair = series_ns(&cell->pair);
 	char size[32];
 
-	if (!cell->pairs)
+	if (!cell->pair.n)
 		return;
 	row_size(block->row, size, sizeof(size));
 	printf("# two processes %s %s %s: %.2f ns, two threads %.2f: %.3f of their throughput\n",
@@ -245,53 +226,107 @@ static void print_agreement(const struct results *results)
 	       own_same, own, stepped_same, stepped);
 }
 
+/* Where the time says something. */
+static bool is_disturbed(const struct block *block, const struct series *series)
+{
+	return series_disturbed(series) && !(workloads[block->row->workload].flags & WORK_NO_TIME);
+}
+
+static void print_if_disturbed(const struct block *block, const char *what, const char *part,
+			       const struct series *series)
+{
+	char size[32];
+
+	if (!is_disturbed(block, series))
+		return;
+	row_size(block->row, size, sizeof(size));
+	printf("# disturbed %s %s %u %s%s: %u of %u repetitions were quiet, kept from a processor "
+	       "for %.0f %% of the time\n",
+	       workloads[block->row->workload].name, size, block->row->threads, what, part,
+	       series_quiet(series), series->n, 100 * series_waited(series));
+}
+
 /* Lines of the table that other programs had a part in. */
 static void print_disturbed(const struct results *results)
 {
 	unsigned cells = 0, bad = 0;
+
+	for (unsigned i = 0; i < row_count; i++) {
+		const struct block *block = &results->blocks[i];
+
+		print_if_disturbed(block, "floor", "", &block->floor);
+		for (unsigned s = 0; s < SYSTEMS; s++) {
+			const struct cell *cell = &block->cells[s];
+
+			cells += cell->one.n > 0;
+			bad += is_disturbed(block, &cell->one);
+			print_if_disturbed(block, systems[s]->name, "", &cell->one);
+			print_if_disturbed(block, systems[s]->name, ", two processes", &cell->pair);
+		}
+	}
+	printf("# quiet: %u of %u lines of the table are from repetitions without other "
+	       "programs%s\n",
+	       cells - bad, cells,
+	       bad ? "; measure the others again, with --only, when the machine is quiet" : "");
+}
+
+/* The median of the blocks' floors; of that before the first row where there is none. */
+static double floor_of_run(const struct results *results, unsigned *n, double *least, double *most)
+{
+	double all[ROUNDS_MAX];
+
+	*n = 0;
+	*least = INFINITY;
+	*most = 0;
+	for (unsigned i = 0; i < row_count && *n < ROUNDS_MAX; i++) {
+		double ns = series_ns(&results->blocks[i].floor);
+
+		if (!(ns > 0))
+			continue;
+		all[(*n)++] = ns;
+		*least = fmin(*least, ns);
+		*most = fmax(*most, ns);
+	}
+	return *n ? median(all, *n) : results->first_floor;
+}
+
+/* Each line of the table as a multiple of the floor. */
+static void print_multiples(const struct block *block, double floor_of_others)
+{
+	double own = series_ns(&block->floor), floor = own > 0 ? own : floor_of_others;
 	char size[32];
 
-	for (unsigned i = 0; i < row_count; i++)
-		for (unsigned s = 0; s < SYSTEMS; s++) {
-			const struct cell *cell = &results->blocks[i].cells[s];
+	row_size(block->row, size, sizeof(size));
+	printf("# multiple of the floor\t%s\t%s\t%u\t(%.1f ns)",
+	       workloads[block->row->workload].name, size, block->row->threads, floor);
+	for (unsigned s = 0; s < SYSTEMS; s++)
+		if (block->cells[s].one.n)
+			printf("\t%s %.3f", systems[s]->name, cell_ns(block, s) / floor);
+	putchar('\n');
+}
 
-			cells += cell->n > 0;
-			if (!disturbed(cell->waited, cell->n))
-				continue;
-			bad++;
-			row_size(&rows[i], size, sizeof(size));
-			printf("# disturbed %s %s %u %s: kept from a processor for %.0f %% of its "
-			       "time\n",
-			       workloads[rows[i].workload].name, size, rows[i].threads,
-			       systems[s]->name, 100 * median(cell->waited, cell->n));
-		}
-	printf("# quiet: other programs kept %u of %u lines of the table from a processor for more "
-	       "than %.0f %% of the time%s\n",
-	       bad, cells, 100 * WAITED_MAX,
-	       bad ? "; measure those again, with --only, when the machine is quiet" : "");
+static bool any_system(const struct block *block)
+{
+	for (unsigned s = 0; s < SYSTEMS; s++)
+		if (block->cells[s].one.n)
+			return true;
+	return false;
 }
 
 static void print_floor(const struct results *results)
 {
-	double *all = calloc(row_count, sizeof(*all));
-	double least = INFINITY, most = 0;
-	unsigned n = 0;
+	double least, most, floor;
+	unsigned n;
 
-	for (unsigned i = 0; all && i < row_count && n < REPS_MAX; i++) {
-		double ns = median(results->blocks[i].floor_ns, results->blocks[i].floors);
-
-		if (!(ns > 0))
-			continue;
-		all[n++] = ns;
-		least = fmin(least, ns);
-		most = fmax(most, ns);
-	}
+	floor = floor_of_run(results, &n, &least, &most);
 	if (n)
 		printf("# floor: one non-temporal 64-byte store + SFENCE took %.1f ns, the median "
-		       "of the "
-		       "medians of %u blocks (%.1f to %.1f)\n",
-		       median(all, n), n, least, most);
-	free(all);
+		       "of the medians of %u blocks (%.1f to %.1f)\n",
+		       floor, n, least, most);
+	for (unsigned i = 0; i < row_count; i++)
+		if (any_system(&results->blocks[i]) &&
+		    rows[i].workload != W_SPACE64 /* which is no time */)
+			print_multiples(&results->blocks[i], floor);
 }
 
 void print_details(const struct results *results)
@@ -304,7 +339,7 @@ void print_details(const struct results *results)
 		print_counts(&results->blocks[i]);
 	for (unsigned i = 0; i < row_count; i++)
 		for (unsigned s = 0; s < SYSTEMS; s++) {
-			if (!results->blocks[i].cells[s].n)
+			if (!results->blocks[i].cells[s].one.n)
 				continue;
 			print_extras(&results->blocks[i], s);
 			print_pairs(&results->blocks[i], s);

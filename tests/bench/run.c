@@ -76,6 +76,19 @@ static bool spawn(struct child *child, const struct job *job)
 	return child->pid > 0 && write(child->orders, job, sizeof(*job)) == sizeof(*job);
 }
 
+static bool read_all(int fd, void *to, size_t length)
+{
+	while (length) {
+		ssize_t n = read(fd, to, length);
+
+		if (n <= 0)
+			return false;
+		to = (char *)to + n;
+		length -= (size_t)n;
+	}
+	return true;
+}
+
 bool child_answer(struct child *child, struct reply *reply)
 {
 	struct pollfd poll_answers = {.fd = child->answers, .events = POLLIN};
@@ -83,7 +96,7 @@ bool child_answer(struct child *child, struct reply *reply)
 	if (poll(&poll_answers, 1, PATIENCE_MS) == 0)
 		fprintf(stderr, "compare: %s does not answer and is stopped\n",
 			systems[child->system]->name);
-	else if (read(child->answers, reply, sizeof(*reply)) == sizeof(*reply))
+	else if (read_all(child->answers, reply, sizeof(*reply)))
 		return true;
 	child_stop(child);
 	return false;

@@ -241,7 +241,7 @@ static uint64_t loop_steady(struct worker *w, uint64_t n)
 {
 	uint32_t *sizes = harness_memory(STEADY_OBJECTS * sizeof(*sizes), true);
 	sys_obj *objects = harness_memory(STEADY_OBJECTS * sizeof(*objects), true);
-	double start_ns = now_ns();
+	struct timer timer = timer_start();
 	uint64_t seed = 1;
 
 	n = w->quick ? 1000000 : 10000000;
@@ -260,7 +260,8 @@ static uint64_t loop_steady(struct worker *w, uint64_t n)
 		sys_reserve(&objects[at], sizes[at]);
 		touch(&objects[at]);
 	}
-	w->ns = (now_ns() - start_ns) / (double)n;
+	timer_stop(&timer, w);
+	timer_report(w, (double)n);
 	measure_steady(w, objects, sizes);
 	return n;
 }
@@ -429,11 +430,12 @@ static uint64_t loop_open(struct worker *w, uint64_t n)
 	struct pheap_options opts = options_of(durability_now, 0);
 	struct pheap_info info = {.struct_size = sizeof(info)};
 	uint64_t before = anonymous_bytes();
-	double start_ns = now_ns();
+	struct timer timer = timer_start();
 
 	(void)n;
 	heap = made(pheap_open(w->path, &opts));
-	w->ns = now_ns() - start_ns;
+	timer_stop(&timer, w);
+	timer_report(w, 1);
 	if (w->count)
 		return 1; /* what follows shall not count */
 	w->extra[0] = (double)(anonymous_bytes() - before);

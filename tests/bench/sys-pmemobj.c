@@ -281,12 +281,14 @@ static uint64_t loop_open(struct worker *w, uint64_t n)
 {
 	const unsigned allocations = 1000;
 	uint64_t before = anonymous_bytes();
-	double start_ns = now_ns();
+	struct timer timer = timer_start();
+	double start_ns;
 	sys_obj o;
 
 	(void)n;
 	pool = pmemobj_open(w->path, LAYOUT);
-	w->ns = now_ns() - start_ns;
+	timer_stop(&timer, w);
+	timer_report(w, 1);
 	if (!pool)
 		die("pmemobj_open: %s", pmemobj_errormsg());
 	if (w->count)

@@ -19,24 +19,15 @@ static const struct block *find(enum workload_id workload, unsigned threads)
 }
 
 /* The median, of which the verdict is to take note where it was disturbed. */
+static double use_series(const struct series *series)
+{
+	doubtful |= series_disturbed(series);
+	return series_ns(series);
+}
+
 static double use(const struct block *block, unsigned system)
 {
-	const struct cell *cell = &block->cells[system];
-
-	doubtful |= disturbed(cell->waited, cell->n);
-	return cell_ns(block, system);
-}
-
-static double use_pair(const struct cell *cell)
-{
-	doubtful |= disturbed(cell->pair_waited, cell->pairs);
-	return median(cell->pair_ns, cell->pairs);
-}
-
-static double use_floor(const struct block *block)
-{
-	doubtful |= disturbed(block->floor_waited, block->floors);
-	return median(block->floor_ns, block->floors);
+	return use_series(&block->cells[system].one);
 }
 
 /* The fastest of the mallocs that count; NAN where one of them is missing. */
@@ -86,20 +77,26 @@ static void against_malloc(enum workload_id workload, double limit)
 {
 	bool any_doubtful = false;
 	double worst = NAN;
+	char what[80], size[32] = "none";
+	unsigned n = 0;
 
 	for (unsigned i = 0; i < row_count; i++) {
 		double r;
 
-		if (rows[i].workload != workload)
+		if (rows[i].workload != workload || rows[i].threads != 1)
 			continue;
+		n++;
 		doubtful = false;
 		r = ratio(use(&all->blocks[i], S_PHEAP), best_malloc(&all->blocks[i]));
 		any_doubtful |= doubtful;
-		if (!doubtful && (isnan(worst) || r > worst))
-			worst = r;
+		if (doubtful || !(isnan(worst) || r > worst))
+			continue;
+		worst = r;
+		row_size(&rows[i], size, sizeof(size));
 	}
 	doubtful = any_doubtful && !(worst > limit);
-	verdict(workloads[workload].name, 1, "pheap / best malloc, worst size", '<', limit, worst);
+	snprintf(what, sizeof(what), "pheap / best malloc, worst of %u sizes: %s", n, size);
+	verdict(workloads[workload].name, 1, what, '<', limit, worst);
 }
 
 static void against_pmemobj(enum workload_id workload, unsigned threads, double limit)
@@ -115,7 +112,7 @@ static void against_floor(enum workload_id workload, double limit)
 	const struct block *block = find(workload, 1);
 
 	verdict(workloads[workload].name, 1, "pheap / floor", '<', limit,
-		ratio(use(block, S_PHEAP), use_floor(block)));
+		ratio(use(block, S_PHEAP), use_series(&block->floor)));
 }
 
 /* One fence an operation, and two for a checkpoint after a hundred and more. */
@@ -135,15 +132,29 @@ static void volatile_against_malloc(enum workload_id workload)
 		ratio(use(block, S_VOLATILE), best_malloc(block)));
 }
 
-static void against_processes(enum workload_id workload, enum system_id system)
+static void against_processes(const struct block *block, enum system_id system)
 {
-	const struct block *block = find(workload, 2);
 	const struct cell *cell = &block->cells[system];
-	char what[64];
+	char name[64], size[32], what[64];
 
+	row_size(block->row, size, sizeof(size));
+	snprintf(name, sizeof(name), "%s %s", workloads[block->row->workload].name, size);
 	snprintf(what, sizeof(what), "throughput of %s / two processes", systems[system]->name);
-	verdict(workloads[workload].name, 2, what, '>', 0.95,
-		ratio(use_pair(cell), use(block, system)));
+	verdict(name, 2, what, '>', 0.95, ratio(use_series(&cell->pair), use(block, system)));
+}
+
+/* Every workload whose threads have nothing in common. */
+static void all_against_processes(void)
+{
+	for (unsigned i = 0; i < row_count; i++) {
+		unsigned flags = workloads[rows[i].workload].flags;
+
+		if (rows[i].threads != 2 || !(flags & WORK_INDEPENDENT))
+			continue;
+		against_processes(&all->blocks[i], S_PHEAP);
+		if (!(flags & WORK_DURABLE))
+			against_processes(&all->blocks[i], S_VOLATILE);
+	}
 }
 
 static void fragmentation(void)
@@ -166,7 +177,7 @@ static void fragmentation(void)
 static void opening(enum workload_id workload)
 {
 	const struct block *block = find(workload, 1);
-	bool measured = block->cells[S_PHEAP].n;
+	bool measured = block->cells[S_PHEAP].one.n;
 
 	verdict(workloads[workload].name, 1, "ms", '<', 0.5,
 		measured ? use(block, S_PHEAP) / 1e6 : NAN);
@@ -207,13 +218,7 @@ void print_targets(const struct results *results)
 	one_fence(W_LINKED_PRODCON, 2);
 	volatile_against_malloc(W_PRODCON);
 	volatile_against_malloc(W_LARSON);
-	against_processes(W_THREADTEST, S_PHEAP);
-	against_processes(W_THREADTEST, S_VOLATILE);
-	against_processes(W_LARSON, S_PHEAP);
-	against_processes(W_LARSON, S_VOLATILE);
-	against_processes(W_SHBENCH, S_PHEAP);
-	against_processes(W_SHBENCH, S_VOLATILE);
-	against_processes(W_LINKED_RING, S_PHEAP);
+	all_against_processes();
 	fragmentation();
 	opening(W_OPEN_CLEAN);
 	opening(W_OPEN_CRASH);
