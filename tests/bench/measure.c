@@ -86,6 +86,8 @@ static unsigned reps_of(const struct row *row)
 {
 	bool fresh = workloads[row->workload].flags & WORK_FRESH;
 
+	if (results.quick && workloads[row->workload].flags & WORK_NO_TIME)
+		return 1;
 	return fresh && results.reps > FRESH_REPS ? FRESH_REPS : results.reps;
 }
 

@@ -30,10 +30,11 @@ double cell_fences(const struct cell *cell)
 void print_legend(const struct results *results)
 {
 	printf("# %smedian of %u repetitions of %.0f ms, of %u where each needs a process of its "
-	       "own; in each the systems take turns\n",
+	       "own%s; in each the systems take turns\n",
 	       results->quick ? "QUICK, with smaller counts, pools and live sets: " : "",
 	       results->reps, results->target_ns / 1e6,
-	       results->reps < FRESH_REPS ? results->reps : FRESH_REPS);
+	       results->reps < FRESH_REPS ? results->reps : FRESH_REPS,
+	       results->quick ? ", of 1 where bytes are counted" : "");
 	printf("# a repetition is cut into slices of %.1f ms; those in which one of its threads "
 	       "waited for a processor (/proc/thread-self/schedstat) are left out, and repetitions "
 	       "that have too few others are repeated for at most %g s a row\n",
