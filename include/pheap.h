@@ -17,6 +17,7 @@
 #include <pheap/publish.h>
 #include <pheap/tx.h>
 
+#include <pheap/arena.h>
 #include <pheap/persist.h>
 
 #include <pheap/check.h>

@@ -506,6 +506,19 @@ static int roll_back(struct pheap_tx *tx)
 	return err;
 }
 
+void ph_tx_disown(struct pheap_tx *tx)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < tx->nobjects; i++) {
+		if (tx->objects[i].dies)
+			tx->objects[kept++] = tx->objects[i];
+		else
+			ph_set_state(ph_state_of(&tx->objects[i].object), PH_RESERVED);
+	}
+	tx->nobjects = kept;
+}
+
 static int abort_tx(struct pheap_tx *tx)
 {
 	int err = roll_back(tx);

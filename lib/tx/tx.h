@@ -33,6 +33,9 @@ struct pheap_tx {
 	struct ph_slab *extension;
 };
 
+/* What the transaction owns is its caller's again, as before it was adopted. */
+void ph_tx_disown(struct pheap_tx *tx);
+
 /* Is a transaction open? Exact when no other thread is in a call on the heap. */
 bool ph_tx_open(struct pheap *heap);
 
