@@ -9,15 +9,24 @@
  * An operation is measured in the steady state: its slab is born, its lane made.
  * A sample in which a checkpoint happened is left out; what checkpoints cost is
  * the matter of a test of its own.
+ *
+ * Compiled with TRACED it runs under the tracer (tests/crash/tracer), and the
+ * instructions that were executed are a third witness.
  */
 #include "common.h"
 #include "interpose.h"
 
 #include "layout.h"
 
+#ifdef TRACED
+#include "requests.h"
+#else
+#define TRACED 0
+#endif
+
 #define POOL MIB(64)
 #define SLOTS 16
-#define SAMPLES 60
+#define SAMPLES (TRACED ? 12 : 60) /* traced, a store takes as long as fifty */
 
 static pheap_t *heap;
 static pheap_ref *slots; /* SLOTS of them, published, null between operations */
@@ -299,6 +308,24 @@ static const struct op ops[] = {
 
 /* ---- measuring ---------------------------------------------------------------- */
 
+/* Instructions executed so far; what the interposed calls say, where nobody traces. */
+static struct pmem_calls executed(void)
+{
+#if TRACED
+	struct pheaptrace_counts now;
+
+	if (!pheaptrace_count(&now))
+		fail_msg("not run under the tracer");
+	return (struct pmem_calls){
+		.fences = now.fences,
+		.flushed_lines = now.flushes,
+		.nt_lines = now.nt_lines,
+	};
+#else
+	return pmem_calls;
+#endif
+}
+
 static const size_t slab_sizes[] = {16, 64, 256, 320, 4096};
 
 static void begin(void)
@@ -320,19 +347,39 @@ static void begin(void)
 	}
 }
 
+/* Were as many instructions executed as calls were made? */
+static void agree(const struct op *op, const struct pmem_calls *started,
+		  const struct pmem_calls *ended, const struct pmem_calls *calls)
+{
+	uint64_t fences = ended->fences - started->fences;
+	uint64_t flushed = ended->flushed_lines - started->flushed_lines;
+	uint64_t past_cache = ended->nt_lines - started->nt_lines;
+
+	if (fences != calls->fences || flushed != calls->flushed_lines ||
+	    past_cache != calls->nt_lines)
+		fail_msg("%s: executed %u fences, %u + %u lines, asked for %u, %u + %u", op->name,
+			 (unsigned)fences, (unsigned)flushed, (unsigned)past_cache,
+			 (unsigned)calls->fences, (unsigned)calls->flushed_lines,
+			 (unsigned)calls->nt_lines);
+}
+
 /* Run once; false where a checkpoint came in between. */
 static bool sample(const struct op *op, struct pmem_calls *cost)
 {
 	struct pheap_stats before, after;
+	struct pmem_calls started, ended;
 
 	op->prepare(op->size);
 	before = stats_of(heap);
 	pmem_calls = (struct pmem_calls){0};
+	started = executed();
 	op->run(op->size);
+	ended = executed();
 	*cost = pmem_calls;
 	after = stats_of(heap);
 	op->restore(op->size);
 
+	agree(op, &started, &ended, cost);
 	/* The library's own counters say the same, whatever has happened. */
 	assert_int_equal(after.fences - before.fences, cost->fences);
 	assert_int_equal(after.flushed_lines - before.flushed_lines, cost->flushed_lines);
@@ -581,7 +628,11 @@ int main(int argc, char **argv)
 	golden_path = argv[1];
 	update = argc == 3;
 	test_init(1, argv);
+	if (TRACED)
+		cmocka_set_test_filter("table");
 	failed = run_modes(MODE_PMEM, flushed);
+	if (TRACED)
+		cmocka_set_test_filter("no_flush_needed");
 	failed += run_modes(MODE_PROCESS, unflushed);
 	return failed;
 }
