@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "alloc/large.h"
 #include "alloc/span.h"
 #include "sum.h"
 #include "tx/lane.h"
@@ -92,6 +93,8 @@ int ph_heap_attach(struct pheap *heap)
 	ph_unseal(heap->state->settled, &heap->settled);
 	err = ph_zone_attach(heap,
 			     (const struct pm_zone *)(const void *)ph_at(heap, PM_ZONE_TABLE));
+	if (!err)
+		ph_large_attach(heap);
 	return err ? err : attach_lanes(heap);
 }
 

@@ -5,7 +5,7 @@
  *
  *   H1  taken on media  =>  taken in the overlay   (spans and objects)
  *   H2  an object is FREE, LIMBO, RESERVED or TX  <=>  its bit is 0
- *       (a large object: <=> its descriptor is 0)
+ *       (in a span that is not born: no bit is looked at)
  *   H3  memory that the overlay calls free, or that a magazine holds, is
  *       settled: no live record writes into it
  *
@@ -21,6 +21,7 @@
  *   stripes        in the order of their index
  *   checkpoint     one at a time; may be taken under stripes
  *   lane.lock      one at most
+ *   large_lock     free large spans; nothing is taken under it
  */
 #ifndef PH_HEAP_H
 #define PH_HEAP_H
@@ -41,7 +42,7 @@
 
 /* State of an object, one byte each. Written by whoever owns the object. */
 enum ph_state {
-	PH_FREE = 0,	  /* in its slab's `avail` or in a magazine, never in both */
+	PH_FREE = 0,	  /* in its slab's `avail`, a magazine or a cache of large spans: in one */
 	PH_LIMBO = 1,	  /* retired; live records may still write into it (H3) */
 	PH_RESERVED = 2,  /* handed out, not permanent */
 	PH_TX = 3,	  /* handed out, published when its transaction commits */
@@ -50,7 +51,7 @@ enum ph_state {
 };
 
 /*
- * DRAM state of a span: a slab, a large object (one object) or a lane block (no
+ * DRAM state of a span: a slab, a large object (a slab of one) or a lane block (no
  * object). The struct is never returned to the system before close, so that a
  * stale pointer to it can be looked at safely.
  *
@@ -185,6 +186,15 @@ struct ph_waiting {
 /* Entries in all magazines of a thread. */
 #define PH_SLOTS_MAX 2560u
 
+/* Free spans of large objects (alloc/large.h), the oldest first. */
+#define PH_LARGE_SPANS 64u
+struct ph_large_cache {
+	uint32_t n;
+	uint64_t bytes;
+	uint64_t room; /* a thread's: bytes that it may hold */
+	struct ph_slab *span[PH_LARGE_SPANS];
+};
+
 struct ph_tcache {
 	struct pheap *heap;
 	struct ph_tcache *next, *prev; /* heap.caches; registry lock */
@@ -197,6 +207,7 @@ struct ph_tcache {
 	uint32_t slots;	     /* room in magazines */
 	uint32_t denied;     /* times that a magazine could not grow */
 	uint32_t hand;	     /* class whose magazine was last made smaller for another */
+	struct ph_large_cache large;
 	struct ph_magazine mag[PH_CLASSES];
 	struct ph_waiting limbo[PH_LIMBO_MAX];
 };
@@ -252,6 +263,10 @@ struct pheap {
 	pthread_mutex_t large_lock;
 	struct ph_slab *large_limbo; /* spans waiting as ph_waiting does; tag in touched */
 	uint64_t large_limbo_bytes;
+	struct ph_large_cache large;
+	uint64_t large_limit;	     /* bytes in it */
+	uint64_t large_thread_limit; /* in that of a thread */
+	uint64_t large_room;	     /* that the caches of threads may still ask for */
 
 	pthread_mutex_t tx_lock;
 	struct pheap_tx *txs;	    /* open ones with snapshots */

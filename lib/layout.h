@@ -153,14 +153,14 @@ _Static_assert(sizeof(struct pm_span) == PM_LINE, "span descriptor");
 enum pm_kind {
 	PM_KIND_NONE = 0,
 	PM_KIND_SLAB = 1,  /* objects of one size; one bit each in the bitmap */
-	PM_KIND_LARGE = 2, /* one object */
+	PM_KIND_LARGE = 2, /* one object; its bit says whether it is published */
 	PM_KIND_LANE = 3,  /* a lane block */
 };
 
 /*
  * Bitmap of a slab: bit i is 1 where object i is published. It begins at the
- * bitmap area of the slab's first granule. Bits beyond the last object, and
- * those of granules in no slab, are zero.
+ * bitmap area of the slab's first granule. A large span has one, of one bit. Bits beyond the last
+ * object, and those of granules in no slab, are zero.
  */
 #define PM_BITMAP_BYTES 512u
 #define PM_OBJECT_MIN 16u /* PM_GRANULE / (8 * PM_BITMAP_BYTES) */

@@ -2,6 +2,7 @@
  * alloc.c - reserve, resize and free what is not published: the public side of
  * the allocator.
  */
+#include "large.h"
 #include "slab.h"
 #include "span.h"
 #include "tcache.h"

@@ -4,6 +4,7 @@
 #include "slab.h"
 
 #include "tx/lane.h"
+#include "large.h"
 #include "span.h"
 
 /* Spans looked at for partly filled slabs of an earlier session whenever a
@@ -272,6 +273,6 @@ void ph_slab_squeeze(struct pheap *heap)
 	while (ph_span_discover(heap, 1024))
 		;
 	ph_checkpoint(heap);
-	ph_large_drain(heap);
+	ph_large_trim(heap);
 	ph_slab_trim(heap);
 }

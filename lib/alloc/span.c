@@ -12,8 +12,8 @@
 #include "file.h"
 #include "tx/lane.h"
 #include "tx/record.h"
+#include "large.h"
 #include "slab.h"
-#include "tcache.h"
 
 /* File blocks are allocated in chunks of so many granules: a few system calls a
  * megabyte, and little is lost where a file system is nearly full. */
@@ -340,9 +340,9 @@ static int reserve_locked(struct pheap *heap, unsigned kind, unsigned cls, uint3
 int ph_span_reserve(struct pheap *heap, unsigned kind, unsigned cls, uint64_t bytes,
 		    struct ph_slab **slab)
 {
-	uint64_t size = kind == PM_KIND_SLAB ? ph_classes[cls].size : bytes;
 	uint64_t granules = kind == PM_KIND_SLAB ? ph_classes[cls].granules
 						 : (bytes + PM_GRANULE - 1) / PM_GRANULE;
+	uint64_t size = kind == PM_KIND_SLAB ? ph_classes[cls].size : granules * PM_GRANULE;
 	int err;
 
 	if (granules > heap->zone.granules || bytes > PHEAP_MAX_SIZE)
@@ -424,56 +424,6 @@ void ph_span_end(struct pheap *heap, struct ph_slab *slab)
 		ph_span_release(heap, slab);
 }
 
-/* ---- large objects ------------------------------------------------------------------- */
-
-int ph_large_reserve(struct pheap *heap, uint64_t bytes, struct ph_slab **slab)
-{
-	int err = ph_span_reserve(heap, PM_KIND_LARGE, 0, bytes, slab);
-
-	if (err != -ENOSPC || bytes > (uint64_t)heap->zone.granules * PM_GRANULE)
-		return err;
-	ph_slab_squeeze(heap);
-	return ph_span_reserve(heap, PM_KIND_LARGE, 0, bytes, slab);
-}
-
-void ph_large_free(struct pheap *heap, struct ph_slab *slab, bool limbo)
-{
-	if (!limbo) {
-		ph_span_release(heap, slab);
-		return;
-	}
-	ph_set_state(&slab->state[0], PH_LIMBO);
-	pthread_mutex_lock(&heap->large_lock);
-	slab->touched = __atomic_load_n(&heap->ckpt_begun, __ATOMIC_ACQUIRE);
-	slab->next = heap->large_limbo;
-	heap->large_limbo = slab;
-	heap->large_limbo_bytes += slab->size;
-	pthread_mutex_unlock(&heap->large_lock);
-}
-
-void ph_large_drain(struct pheap *heap)
-{
-	uint64_t done = __atomic_load_n(&heap->ckpt_done, __ATOMIC_ACQUIRE);
-	struct ph_slab *slab, **link, *ready = NULL;
-
-	pthread_mutex_lock(&heap->large_lock);
-	for (link = &heap->large_limbo; (slab = *link);) {
-		if (slab->touched < done) {
-			*link = slab->next;
-			heap->large_limbo_bytes -= slab->size;
-			slab->next = ready;
-			ready = slab;
-		} else {
-			link = &slab->next;
-		}
-	}
-	pthread_mutex_unlock(&heap->large_lock);
-	while ((slab = ready)) {
-		ready = slab->next;
-		ph_span_release(heap, slab);
-	}
-}
-
 /* ---- from media ------------------------------------------------------------------------ */
 
 /* What a descriptor must look like to be believed; check.c looks at the rest. */
@@ -487,8 +437,7 @@ static bool believable(const struct ph_zone *zone, const struct pm_span *span, u
 		       span->granules == ph_classes[span->size_class].granules &&
 		       span->size == ph_classes[span->size_class].size;
 	case PM_KIND_LARGE:
-		return !span->size_class && span->size &&
-		       (span->size + PM_GRANULE - 1) / PM_GRANULE == span->granules;
+		return !span->size_class && span->size == (uint64_t)span->granules * PM_GRANULE;
 	case PM_KIND_LANE:
 		return !span->size_class && span->granules == 1;
 	default:
@@ -536,14 +485,14 @@ static struct ph_slab *load_span(struct pheap *heap, uint32_t granule)
 	if (!slab)
 		return NULL;
 	slab->born = 1;
-	if (slab->kind == PM_KIND_SLAB)
+	if (slab->kind != PM_KIND_LANE)
 		load_states(heap, slab);
-	else
-		slab->state[0] = PH_PUBLISHED;
 	count_granules(zone, slab, 1);
 	map_slab(zone, slab, slab);
-	if (slab->free)
+	if (slab->free && slab->kind == PM_KIND_SLAB)
 		ph_slab_offer(heap, slab);
+	else if (slab->free)
+		ph_large_offer(heap, slab);
 	return slab;
 }
 

@@ -13,8 +13,8 @@
  *       from a later state.
  *   D3  File blocks of a span, its descriptor and its bitmap are allocated before
  *       it is handed out.
- *   D4  The bitmap of a granule in no slab is zero. A slab that dies has no
- *       published object, so this needs no store.
+ *   D4  The bitmap of a granule in no span is zero. A slab or large span that dies
+ *       has no published object, so this needs no store.
  *
  * LOCKS: zone.lock, which is recursive: a record with births may spill into a
  * span of its own.
@@ -54,17 +54,9 @@ void ph_span_release(struct pheap *heap, struct ph_slab *slab);
 void ph_span_birth(struct ph_rec *rec, struct ph_slab *slab);
 void ph_span_death(struct ph_rec *rec, struct ph_slab *slab);
 
-/* End and release an empty born slab: one record. Never allocates DRAM. */
+/* End and release an empty span that nobody else finds: one record if it is born. Never
+ * allocates DRAM. */
 void ph_span_end(struct pheap *heap, struct ph_slab *slab);
-
-/*
- * A large object. free: back to the zone, or, where live records may still
- * write into it (limbo), after the next checkpoint.
- */
-int ph_large_reserve(struct pheap *heap, uint64_t bytes, struct ph_slab **slab);
-void ph_large_free(struct pheap *heap, struct ph_slab *slab, bool limbo);
-/* Give back what no live record can reach any more. */
-void ph_large_drain(struct pheap *heap);
 
 /* Keep the granule of a lane block out of use, whatever a damaged tree says of it. */
 void ph_span_keep(struct pheap *heap, uint64_t block);

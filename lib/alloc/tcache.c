@@ -12,6 +12,7 @@
 
 #include "tx/lane.h"
 #include "tx/tx.h"
+#include "large.h"
 #include "slab.h"
 #include "span.h"
 
@@ -492,5 +493,5 @@ void ph_tcache_flush(struct ph_tcache *cache)
 	}
 	cache->slots = 0;
 	cache->slot_bytes = 0;
-	ph_large_drain(cache->heap);
+	ph_large_flush(cache->heap, cache);
 }

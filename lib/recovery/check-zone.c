@@ -172,14 +172,15 @@ static void check_extent(struct walk *w, uint32_t granule, const struct pm_span 
 				granule, span->size, size);
 }
 
-static void check_bits(struct walk *w, uint32_t granule, const struct ph_class *class)
+/* How many of so many objects of a span are published? */
+static uint64_t check_bits(struct walk *w, uint32_t granule, unsigned of, uint64_t size)
 {
 	uint64_t word[PM_BITMAP_BYTES / 8];
 	uint64_t objects = 0, beyond = 0;
 
 	memcpy(word, w->c->base + bits_at(w->zone, granule), sizeof(word));
 	for (unsigned i = 0; i < PM_BITMAP_BYTES / 8; i++) {
-		unsigned first = 64 * i, left = class->objects > first ? class->objects - first : 0;
+		unsigned first = 64 * i, left = of > first ? of - first : 0;
 		uint64_t valid = left < 64 ? (UINT64_C(1) << left) - 1 : ~UINT64_C(0);
 
 		objects += (unsigned)__builtin_popcountll(word[i] & valid);
@@ -187,11 +188,12 @@ static void check_bits(struct walk *w, uint32_t granule, const struct ph_class *
 	}
 	if (beyond)
 		ph_check_report(w->c, "L1", bits_at(w->zone, granule),
-				"slab at granule %u has %" PRIu64
+				"span at granule %u has %" PRIu64
 				" bits set beyond its last object",
 				granule, beyond);
 	w->c->result->objects += objects;
-	w->c->result->object_bytes += objects * class->size;
+	w->c->result->object_bytes += objects * size;
+	return objects;
 }
 
 static void check_slab(struct walk *w, uint32_t granule, const struct pm_span *span)
@@ -201,7 +203,7 @@ static void check_slab(struct walk *w, uint32_t granule, const struct pm_span *s
 		const struct ph_class *class = &ph_classes[span->size_class];
 
 		check_extent(w, granule, span, class->granules, class->size);
-		check_bits(w, granule, class);
+		check_bits(w, granule, class->objects, class->size);
 	} else {
 		ph_check_report(w->c, "D3", desc_at(w->zone, granule),
 				"slab of unknown class %u at granule %u", span->size_class,
@@ -211,15 +213,14 @@ static void check_slab(struct walk *w, uint32_t granule, const struct pm_span *s
 
 static void check_large(struct walk *w, uint32_t granule, const struct pm_span *span)
 {
-	uint64_t at = desc_at(w->zone, granule);
+	uint64_t granules = span->size / PM_GRANULE + (span->size % PM_GRANULE != 0);
 
-	w->c->result->large_objects++;
-	w->c->result->objects++;
-	w->c->result->object_bytes += (uint64_t)span->granules * PM_GRANULE;
 	if (span->size)
-		check_extent(w, granule, span, (span->size - 1) / PM_GRANULE + 1, span->size);
+		check_extent(w, granule, span, granules, granules * PM_GRANULE);
 	else
-		ph_check_report(w->c, "D7", at, "large object of no size at granule %u", granule);
+		ph_check_report(w->c, "D7", desc_at(w->zone, granule),
+				"large object of no size at granule %u", granule);
+	w->c->result->large_objects += check_bits(w, granule, 1, span->size);
 }
 
 /* D2, and D5: *span is cut to one granule where it does not hold. */
@@ -271,7 +272,7 @@ static void check_span(struct walk *w, uint32_t granule)
 		check_extent(w, granule, &span, 1, PM_GRANULE);
 		ph_check_lane(w->c, granule_at(w->zone, granule));
 	}
-	if (w->read_bits)
+	if (w->read_bits && span.kind == PM_KIND_LANE)
 		check_idle_bits(w, granule);
 }
 
@@ -424,7 +425,7 @@ static bool is_published_in(const struct ph_check *c, const struct pm_zone *z, u
 	}
 	in_span = ref - granule_at(z, first);
 	if (span.kind == PM_KIND_LARGE)
-		return in_span == 0;
+		return in_span == 0 && c->base[bits_at(z, first)] & 1;
 	if (span.kind != PM_KIND_SLAB || span.size_class >= PH_CLASSES)
 		return false;
 	class = &ph_classes[span.size_class];

@@ -4,8 +4,7 @@
  * All follow one pattern: look, build the record, take its stripes and lane,
  * look again under them, commit. What is looked at twice is the slot and the
  * state of the objects; both are changed under those stripes only: a slot under
- * that of its line, an object's state PUBLISHED under that of its bitmap word (a
- * large object's under zone.lock).
+ * that of its line, an object's state PUBLISHED under that of its bitmap word.
  */
 #include <pheap.h>
 
@@ -69,15 +68,10 @@ static void touch_target(struct pheap *heap, const struct ph_target *target)
 
 /* ---- what one record publishes and frees ---------------------------------------- */
 
-/* zone.lock is needed while the birth or death of a span is in the record. */
+/* zone.lock is needed while the birth of a span is in the record. */
 static bool needs_birth(const struct ph_object *object)
 {
 	return !__atomic_load_n(&object->slab->born, __ATOMIC_ACQUIRE);
-}
-
-static bool is_large(const struct ph_object *object)
-{
-	return object->slab->kind == PM_KIND_LARGE;
 }
 
 struct change {
@@ -99,11 +93,9 @@ static void build(struct ph_rec *rec, const struct change *c, bool birth)
 		ph_rec_content(rec, ref, c->born.slab->size);
 	if (birth)
 		ph_span_birth(rec, c->born.slab);
-	if (c->dead.slab && is_large(&c->dead))
-		ph_span_death(rec, c->dead.slab);
-	if (c->born.slab && !is_large(&c->born))
+	if (c->born.slab)
 		ph_rec_bit(rec, c->born.slab->bits, c->born.index, true);
-	if (c->dead.slab && !is_large(&c->dead))
+	if (c->dead.slab)
 		ph_rec_bit(rec, c->dead.slab->bits, c->dead.index, false);
 	ph_rec_word(rec, c->slot.offset, ref);
 	if (c->copied)
@@ -145,11 +137,8 @@ static void set_states(const struct change *c)
 
 static int commit_change(struct ph_rec *rec, const struct change *c, bool birth)
 {
-	/* A large object's death is built from its slab: not from one that is gone. */
-	int err = c->dead.slab && is_large(&c->dead) ? verify(c) : 0;
+	int err;
 
-	if (err)
-		return err;
 	build(rec, c, birth);
 	err = ph_rec_lock(rec);
 	if (err)
@@ -162,8 +151,6 @@ static int commit_change(struct ph_rec *rec, const struct change *c, bool birth)
 	err = ph_rec_commit(rec);
 	if (!err && birth)
 		__atomic_store_n(&c->born.slab->born, 1, __ATOMIC_RELEASE);
-	if (!err && c->dead.slab && is_large(&c->dead))
-		c->dead.slab->born = 0;
 	return err;
 }
 
@@ -172,7 +159,7 @@ static int apply_change(const struct change *c)
 {
 	struct pheap *heap = c->heap;
 	bool birth = c->born.slab && needs_birth(&c->born);
-	bool locked = birth || (c->dead.slab && is_large(&c->dead));
+	bool locked = birth;
 	struct ph_rec rec;
 	int err;
 

@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 
+#include "alloc/large.h"
 #include "alloc/span.h"
 #include "alloc/tcache.h"
 #include "sum.h"

@@ -15,6 +15,7 @@
 
 #include <stdlib.h>
 
+#include "alloc/large.h"
 #include "alloc/tcache.h"
 #include "sum.h"
 #include "lane.h"
@@ -137,7 +138,7 @@ void ph_tx_delete_all(struct pheap *heap)
 
 /* ---- room for the record ------------------------------------------------------------- */
 
-/* Entry words for the birth or death of a span: two of its descriptor, and at most
+/* Entry words for the birth of a span: two of its descriptor, and at most
  * four words in each line of the tree's path, for both ends. */
 #define SPAN_WORDS (2u * (2 + 2 * 4 * 5))
 /* The entry that ends the undo generation. */
@@ -148,8 +149,7 @@ static uint32_t object_words(const struct ph_object *object, bool dies)
 	const struct ph_slab *slab = object->slab;
 	uint32_t words = 1;
 
-	if (slab->kind == PM_KIND_LARGE ||
-	    (!dies && !__atomic_load_n(&slab->born, __ATOMIC_ACQUIRE)))
+	if (!dies && !__atomic_load_n(&slab->born, __ATOMIC_ACQUIRE))
 		words += SPAN_WORDS;
 	if (!dies && slab->size <= PHEAP_INLINE_MAX)
 		words += 1 + (uint32_t)slab->size / 8;
@@ -583,14 +583,13 @@ static int make_durable(struct pheap_tx *tx, struct ph_count *count, bool fits)
 	return any ? ph_fence(&heap->pm, count) : 0;
 }
 
-/* Does the record contain the birth or death of a span? */
+/* Does the record contain the birth of a span? */
 static bool changes_spans(const struct pheap_tx *tx)
 {
 	for (uint32_t i = 0; i < tx->nobjects; i++) {
 		const struct ph_tx_object *own = &tx->objects[i];
 
-		if (own->object.slab->kind == PM_KIND_LARGE ||
-		    (!own->dies && !__atomic_load_n(&own->object.slab->born, __ATOMIC_ACQUIRE)))
+		if (!own->dies && !__atomic_load_n(&own->object.slab->born, __ATOMIC_ACQUIRE))
 			return true;
 	}
 	return false;
@@ -604,10 +603,7 @@ static void add_spans(struct ph_rec *rec, const struct pheap_tx *tx)
 		const struct ph_tx_object *own = &tx->objects[i];
 		struct ph_slab *slab = own->object.slab;
 
-		if (own->dies) {
-			if (slab->kind == PM_KIND_LARGE)
-				ph_span_death(rec, slab);
-		} else if (!slab->born && !slab->pending) {
+		if (!own->dies && !slab->born && !slab->pending) {
 			ph_span_birth(rec, slab);
 			slab->pending = 1;
 		}
@@ -618,15 +614,12 @@ static void add_spans(struct ph_rec *rec, const struct pheap_tx *tx)
 static void finish_spans(const struct pheap_tx *tx, bool committed)
 {
 	for (uint32_t i = 0; i < tx->nobjects; i++) {
-		const struct ph_tx_object *own = &tx->objects[i];
-		struct ph_slab *slab = own->object.slab;
+		struct ph_slab *slab = tx->objects[i].object.slab;
 
 		if (slab->pending) {
 			slab->pending = 0;
 			__atomic_store_n(&slab->born, committed, __ATOMIC_RELEASE);
 		}
-		if (own->dies && committed && slab->kind == PM_KIND_LARGE)
-			slab->born = 0;
 	}
 }
 
@@ -642,8 +635,7 @@ static void build(struct ph_rec *rec, const struct pheap_tx *tx, bool fits, bool
 	for (uint32_t i = 0; i < tx->nobjects; i++) {
 		const struct ph_tx_object *own = &tx->objects[i];
 
-		if (own->object.slab->kind != PM_KIND_LARGE)
-			ph_rec_bit(rec, own->object.slab->bits, own->object.index, !own->dies);
+		ph_rec_bit(rec, own->object.slab->bits, own->object.index, !own->dies);
 	}
 	for (uint32_t i = 0; i < tx->nwrites;) {
 		const struct write *write = (const struct write *)&tx->writes[i];

@@ -308,6 +308,14 @@ static void root_huge(struct image *image)
 	image_roots(image)[0].ref = ~UINT64_C(7);
 }
 
+static void root_of_free_large(struct image *image)
+{
+	uint32_t granule = image_find(image, PM_KIND_LARGE, 0);
+
+	image_roots(image)[0].ref = image_at(image, granule);
+	image_bits(image, granule)[0] = 0;
+}
+
 static void root_in_large(struct image *image)
 {
 	uint32_t granule = image_find(image, PM_KIND_LARGE, 0);
@@ -564,6 +572,8 @@ static void span_misaligned(struct image *image)
 
 	memset(image_desc(image, granule), 0, sizeof(span));
 	*image_desc(image, granule + 1) = span;
+	image_bits(image, granule)[0] = 0;
+	image_bits(image, granule + 1)[0] = 1;
 	image->taken[granule] = 0;
 	memset(image->taken + granule + 1, 1, span.granules);
 	image_tree(image);
@@ -572,6 +582,11 @@ static void span_misaligned(struct image *image)
 static void slab_size(struct image *image)
 {
 	slab(image, 24)->size = 32;
+}
+
+static void large_size(struct image *image)
+{
+	large(image)->size -= 8;
 }
 
 static void large_no_size(struct image *image)
@@ -619,7 +634,7 @@ static void bit_in_second_granule(struct image *image)
 
 static void bit_of_large(struct image *image)
 {
-	image_bits(image, image_find(image, PM_KIND_LARGE, 0))[0] = 1;
+	image_bits(image, image_find(image, PM_KIND_LARGE, 0))[0] |= 2;
 }
 
 static void bit_inside_large(struct image *image)
@@ -690,6 +705,7 @@ const struct damage damages[] = {
 	{"R5", "reference behind the pool", root_outside},
 	{"R5", "huge reference", root_huge},
 	{"R5", "reference into a large object", root_in_large},
+	{"R5", "reference to a large object that is free", root_of_free_large},
 	{"R5", "reference behind the last object", root_behind_last},
 	{"N1 N4", "entry for a slab", lane_is_slab},
 	{"N1 N4", "entry inside a lane block", lane_inside},
@@ -728,6 +744,7 @@ const struct damage damages[] = {
 	{"D6 R5", "span not aligned", span_misaligned},
 	{"D7", "object size of a slab", slab_size},
 	{"D7", "large object of no size", large_no_size},
+	{"D7", "large object of no whole granules", large_size},
 	{"D7", "size of a lane", lane_size},
 	{"D8", "descriptor inside a span", inner_descriptor},
 	{"D8", "spans overlap", spans_overlap},
@@ -735,7 +752,7 @@ const struct damage damages[] = {
 	{"L1", "first bit beyond the last object", bit_beyond},
 	{"L1", "last bit of a bitmap", bit_far_beyond},
 	{"L2", "bit of a slab's second granule", bit_in_second_granule},
-	{"L2", "bit of a large object", bit_of_large},
+	{"L1", "second bit of a large object", bit_of_large},
 	{"L2", "bit inside a large object", bit_inside_large},
 	{"L2", "bit of a lane", bit_of_lane},
 	{"L2", "bit of a free granule", bit_of_free},

@@ -293,7 +293,8 @@ void image_large(struct image *image, uint32_t granule, uint64_t size)
 	take(image, granule,
 	     (struct pm_span){.kind = PM_KIND_LARGE,
 			      .granules = (uint32_t)(up(size, PM_GRANULE) / PM_GRANULE),
-			      .size = size});
+			      .size = up(size, PM_GRANULE)});
+	image_bits(image, granule)[0] = 1;
 }
 
 void image_lane(struct image *image, uint32_t granule)

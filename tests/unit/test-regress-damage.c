@@ -302,6 +302,13 @@ static struct pm_span large_span(uint32_t granules)
 				.size = (uint64_t)granules * PM_GRANULE};
 }
 
+/* Put a large object there, published, whatever else is there. */
+static void put_large(char *memory, uint32_t granule, uint32_t granules)
+{
+	*span_of(memory, granule) = large_span(granules);
+	memory[zone_of(memory)->bits + (uint64_t)granule * PM_BITMAP_BYTES] |= 1;
+}
+
 /* Descriptors that overlap, and those over free granules: their DRAM states overlapped
  * as well. */
 static void descriptors_that_overlap(void **state)
@@ -315,7 +322,7 @@ static void descriptors_that_overlap(void **state)
 		pheap_t *heap;
 
 		for (uint32_t g = 0; g + length < granules; g += 3)
-			*span_of(copy, g) = large_span(length);
+			put_large(copy, g, length);
 		heap = open_on(copy, POOL, NULL);
 		for (uint32_t g = 0; g < granules; g++)
 			pheap_usable_size(heap, granule_at(copy, g));
@@ -335,8 +342,8 @@ static void span_over_loaded_span(void **state)
 
 	(void)state;
 	memory[zone_of(memory)->tree + 1] = 0; /* all is taken */
-	*span_of(memory, 0) = large_span(8);
-	*span_of(memory, 4) = large_span(8);
+	put_large(memory, 0, 8);
+	put_large(memory, 4, 8);
 	heap = open_on(memory, POOL, NULL);
 	assert_int_equal(pheap_usable_size(heap, granule_at(memory, 4)), 8 * PM_GRANULE);
 	assert_int_equal(pheap_usable_size(heap, granule_at(memory, 0)), 0);
@@ -356,7 +363,7 @@ static void span_over_free_granule(void **state)
 	while (span_of(memory, g + n - 1)->kind != PM_KIND_NONE)
 		n++;
 	assert_true(g + n <= zone_of(memory)->granules);
-	*span_of(memory, g) = large_span(n);
+	put_large(memory, g, n);
 	heap = open_on(memory, POOL, NULL);
 	assert_int_equal(pheap_usable_size(heap, granule_at(memory, g)), 0);
 	close_pool(heap);
@@ -371,7 +378,7 @@ static void large_span_with_class(void **state)
 
 	(void)state;
 	memory[zone_of(memory)->tree + 1] = 0; /* all is taken */
-	*span_of(memory, 4) = large_span(2);
+	put_large(memory, 4, 2);
 	span_of(memory, 4)->size_class = 200;
 	heap = open_on(memory, POOL, NULL);
 	pheap_free(heap, pheap_alloc(heap, 64)); /* so that this thread has a cache */
@@ -404,7 +411,7 @@ static void node_claims_too_much(void **state)
 	pheap_t *heap;
 
 	(void)state;
-	*span_of(memory, GRANULE) = large_span(1);
+	put_large(memory, GRANULE, 1);
 	ph_tree_assign(&tree, GRANULE, 1, false);
 	set_node(memory, ph_tree_at(levels, levels - 1, GRANULE / 2), 3); /* 2 at most */
 	heap = open_on(memory, POOL, NULL);
