@@ -57,6 +57,17 @@ PHEAP_API void *pheap_realloc(pheap_t *heap, void *ptr, size_t size);
 PHEAP_API int pheap_free(pheap_t *heap, void *ptr);
 
 /*
+ * Give back to the pool what the heap keeps for reuse: magazines and large objects of the
+ * calling thread's cache and of the heap's, slabs without an object, memory that waited
+ * until records were settled. What other threads' caches hold stays there. Settles: a
+ * checkpoint of two fences, and one fence for each span that goes back.
+ *
+ * flags: 0. Atomic to a crash: what is published is not touched. Errors: EINVAL (flags),
+ * EROFS, EIO. Thread-safe.
+ */
+PHEAP_API int pheap_purge(pheap_t *heap, unsigned flags);
+
+/*
  * Bytes that may be used at ptr, a reserved or published object: at least what
  * was asked for. 0 and errno EINVAL for anything else.
  */

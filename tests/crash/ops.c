@@ -183,6 +183,12 @@ void op_unreserve_all(struct run *run)
 			op_unreserve(run, i);
 }
 
+void op_purge(struct run *run)
+{
+	if (op_begin(run, "purge", 0, 0))
+		op_end(run, pheap_purge(run->heap, 0));
+}
+
 void op_realloc(struct run *run, int held, size_t size)
 {
 	char *ptr;

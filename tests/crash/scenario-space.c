@@ -42,6 +42,52 @@ static void span(struct run *run)
 	op_publish(run, 0, 64, 0);
 }
 
+/* Large spans that are retired stay born, are published again, live through a close, and
+ * make way when the pool is full. */
+static void kept(struct run *run)
+{
+	struct txn t;
+	unsigned n = 0;
+	int held;
+
+	setup(run);
+	for (unsigned round = 0; round < 3; round++) {
+		op_publish(run, 0, 500000 - round, PHEAP_PERSISTED);
+		op_write(run, 0, 4096, 200);
+		op_publish(run, 1, 1000, 0); /* settled or not, it is not in the way */
+		op_retire(run, 0);
+		op_retire(run, 1);
+	}
+	/* In a kept span: content that is flushed, and content of an undo log. */
+	op_alloc_into(run, 0, 490000, true);
+	op_replace(run, 0, 500000, 0);
+	tx_begin(run, &t);
+	tx_snapshot(run, &t, 0, 0, 30000);
+	tx_store(run, &t, 0, 0, 30000);
+	tx_alloc(run, &t, 2, 480000);
+	tx_commit(run, &t);
+	tx_begin(run, &t);
+	tx_retire(run, &t, 0);
+	tx_retire(run, &t, 2);
+	tx_commit(run, &t);
+	held = op_reserve(run, 500000);
+	op_set(run, 0);
+	op_unreserve(run, held);
+	op_purge(run);
+	op_publish(run, 3, 500000, PHEAP_PERSISTED);
+	op_retire(run, 3);
+	op_close(run);
+	op_open(run);
+	op_publish(run, 0, 500000, PHEAP_PERSISTED);
+	op_retire(run, 0);
+	run->tolerant = true;
+	while (n < 20 && op_publish(run, n, 1000000, PHEAP_PERSISTED))
+		n++;
+	while (n--)
+		op_retire(run, n);
+	op_publish(run, 30, 64, 0);
+}
+
 /* A pool without room: frees work, nothing is lost. */
 static void full(struct run *run)
 {
@@ -126,6 +172,7 @@ static void random_mix(struct run *run)
 const struct scenario scenarios_space[] = {
 	{.name = "slab", .fn = slab, .every = 2, .nested = 400},
 	{.name = "span", .fn = span, .every = 2, .nested = 400},
+	{.name = "kept", .fn = kept, .every = 4, .nested = 400},
 	{.name = "full", .fn = full, .every = 8, .nested = 400, .weight = 4},
 	{.name = "wrap", .fn = wrap, .every = 24, .nested = 400},
 	{.name = "same-line", .fn = same_line, .every = 12, .nested = 400},
