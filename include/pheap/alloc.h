@@ -20,8 +20,8 @@ extern "C" {
 
 /*
  * Reserve size bytes. The address is a multiple of 8, of 16 for sizes that are
- * multiples of 16, and of size itself for powers of two up to 64 KiB; larger
- * objects start on a 64 KiB boundary. The content is undefined.
+ * multiples of 16, and of size itself for powers of two up to 64 KiB; of 16 KiB
+ * for larger sizes, and of 64 KiB for sizes over 224 KiB. The content is undefined.
  *
  * Errors: EINVAL (size 0), ENOSPC (the pool is full, or size exceeds
  * pheap_info.max_object, or the file system has no block left), EROFS.

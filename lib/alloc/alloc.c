@@ -27,19 +27,6 @@ static void *alloc_large(struct pheap *heap, uint64_t size)
 	return err ? ph_null_code(err) : ph_at(heap, slab->start);
 }
 
-static __attribute__((noinline)) void *alloc_slow(struct pheap *heap, size_t size)
-{
-	int err = ph_heap_writable(heap, "pheap_alloc");
-
-	if (err)
-		return ph_null_code(err);
-	if (!size)
-		return ph_null(EINVAL, "pheap_alloc: size is 0");
-	if (size > PHEAP_MAX_SIZE)
-		return ph_null(ENOSPC, "pheap_alloc: %zu bytes are more than any pool has", size);
-	return alloc_large(heap, size);
-}
-
 /* The magazine was empty, or this thread has none. */
 static __attribute__((noinline)) void *alloc_refill(struct pheap *heap, unsigned cls)
 {
@@ -77,10 +64,28 @@ static inline void *alloc_class(struct pheap *heap, unsigned cls)
 	return object.ptr;
 }
 
+/* Without a class by size alone; errors among it. */
+static __attribute__((noinline)) void *alloc_slow(struct pheap *heap, size_t alignment, size_t size)
+{
+	int err = ph_heap_writable(heap, "pheap_alloc");
+	unsigned cls;
+
+	if (err)
+		return ph_null_code(err);
+	if (!size)
+		return ph_null(EINVAL, "pheap_alloc: size is 0");
+	if (size > PHEAP_MAX_SIZE)
+		return ph_null(ENOSPC, "pheap_alloc: %zu bytes are more than any pool has", size);
+	cls = ph_medium_class(size);
+	if (cls < PH_CLASSES && ph_classes[cls].size % alignment == 0)
+		return alloc_class(heap, cls);
+	return alloc_large(heap, size);
+}
+
 PHEAP_API void *pheap_alloc(pheap_t *heap, size_t size)
 {
 	if (ph_unlikely(!heap || size - 1 >= PH_SMALL_MAX))
-		return alloc_slow(heap, size);
+		return alloc_slow(heap, 1, size);
 	return alloc_class(heap, ph_class_of(size));
 }
 
@@ -103,7 +108,7 @@ PHEAP_API void *pheap_aligned_alloc(pheap_t *heap, size_t alignment, size_t size
 			"pheap_aligned_alloc: alignment %zu is not a power of two up to 65536",
 			alignment);
 	if (!heap || size - 1 >= PH_SMALL_MAX)
-		return alloc_slow(heap, size);
+		return alloc_slow(heap, alignment, size);
 	/* The tightest class whose objects all lie at a multiple of alignment. */
 	for (cls = ph_class_of(size); ph_classes[cls].size % alignment; cls++)
 		;

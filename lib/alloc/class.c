@@ -5,6 +5,8 @@
  */
 #include "class.h"
 
+#include "layout.h"
+
 /* clang-format off */
 const struct ph_class ph_classes[PH_CLASSES] = {
 	{16, 1, 4096}, {24, 1, 2730}, {32, 1, 2048}, {40, 1, 1638}, {48, 1, 1365}, {56, 1, 1170},
@@ -22,6 +24,7 @@ const struct ph_class ph_classes[PH_CLASSES] = {
 	{18432, 2, 7}, {20480, 5, 16}, {22528, 6, 17}, {24576, 3, 8}, {26624, 5, 12},
 	{28672, 4, 9}, {30720, 8, 17}, {32768, 1, 2}, {36864, 4, 7}, {40960, 5, 8},
 	{45056, 7, 10}, {49152, 3, 4}, {53248, 5, 6}, {57344, 7, 8}, {61440, 15, 16}, {65536, 1, 1},
+	{81920, 5, 4}, {98304, 3, 2}, {114688, 7, 4}, {163840, 5, 2}, {229376, 7, 2},
 };
 
 const uint8_t ph_tiny_class[PH_TINY_MAX / 8 + 1] = {
@@ -36,3 +39,13 @@ const uint8_t ph_tiny_class[PH_TINY_MAX / 8 + 1] = {
 	38,
 };
 /* clang-format on */
+
+unsigned ph_medium_class(size_t size)
+{
+	size_t span = (size + PM_GRANULE - 1) / PM_GRANULE * PM_GRANULE;
+	unsigned cls = PH_SMALL_CLASSES;
+
+	while (cls < PH_CLASSES && ph_classes[cls].size < size)
+		cls++;
+	return cls < PH_CLASSES && ph_classes[cls].size < span ? cls : PH_CLASSES;
+}

@@ -4,8 +4,14 @@
  * Multiples of 8 from 16 to 64, then eight classes per doubling up to 64 KiB,
  * so that at most 12.5 % of a block above 64 bytes is unused. The slab of a
  * class has the fewest granules that leave at most 3 % of it unused behind the
- * last object: 1 to 8, and 15 for 60 KiB, which fits nothing smaller. Larger
- * objects are spans of their own.
+ * last object: 1 to 8, and 15 for 60 KiB, which fits nothing smaller.
+ *
+ * Above that, four sizes per doubling up to 256 KiB: 80, 96, 112, 160 and 224 KiB in
+ * slabs of the fewest whole objects that leave nothing, 2 or 4; 128, 192 and 256 KiB are
+ * whole granules, and like all larger objects spans of their own. So at most 20 % of a
+ * block is unused up to 320 KiB, 17 % up to 512 KiB, 12.5 % beyond. Finer classes there
+ * lose more in slabs that are partly filled than they save in blocks, until a thousand
+ * objects of such sizes are live (docs/architecture.md).
  *
  * Part of the media format: a span descriptor stores the class number.
  */
@@ -15,8 +21,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PH_CLASSES 87u
-#define PH_SMALL_MAX 65536u /* the largest size that has a class */
+#define PH_CLASSES 92u
+#define PH_SMALL_CLASSES 87u
+#define PH_SMALL_MAX 65536u /* sizes up to this all have a class */
 
 struct ph_class {
 	uint32_t size;	   /* bytes of an object */
@@ -41,5 +48,8 @@ static inline unsigned ph_class_of(size_t size)
 	shift = 63u - (unsigned)__builtin_clzll(size - 1) - 3u;
 	return 7 + (shift - 3) * 8 + (unsigned)(((size - 1) >> shift) & 7);
 }
+
+/* The class for a larger size; PH_CLASSES where whole granules are no larger. */
+unsigned ph_medium_class(size_t size);
 
 #endif

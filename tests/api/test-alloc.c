@@ -10,7 +10,7 @@
 static size_t promised(size_t size)
 {
 	if (size > KIB(64))
-		return KIB(64);
+		return size > KIB(224) ? KIB(64) : KIB(16);
 	if (!(size & (size - 1)))
 		return size < 8 ? 8 : size;
 	return size % 16 ? 8 : 16;
@@ -22,7 +22,7 @@ static void every_size(void **state)
 	size_t size;
 
 	(void)state;
-	for (size = 1; size <= 70000; size += size < 2100 ? 1 : 61) {
+	for (size = 1; size <= 300000; size += size < 2100 ? 1 : size < 70000 ? 61 : 997) {
 		char *a = assert_made(pheap_alloc(heap, size));
 		char *b = assert_made(pheap_zalloc(heap, size));
 
@@ -47,7 +47,8 @@ static void every_size(void **state)
 	close_pool(heap);
 }
 
-/* Bounds that the format promises: 12.5 % above 64 bytes, a granule when large. */
+/* Bounds that the format promises: 12.5 % above 64 bytes, 20 and 17 % between 64 and 320
+ * and 512 KiB. */
 static void usable_size(void **state)
 {
 	pheap_t *heap = make_pool("p", POOL);
@@ -59,10 +60,10 @@ static void usable_size(void **state)
 
 		usable = pheap_usable_size(heap, a);
 		assert_true(usable >= size);
-		if (size <= KIB(64))
+		if (size <= KIB(64) || size > KIB(512))
 			assert_true((usable - size) * 8 <= usable);
 		else
-			assert_true(usable - size < KIB(64));
+			assert_true((usable - size) * 100 <= usable * (size <= KIB(320) ? 20 : 17));
 		assert_ok(pheap_free(heap, a));
 	}
 	close_pool(heap);

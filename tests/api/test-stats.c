@@ -110,7 +110,7 @@ static void large_objects_are_trimmed(void **state)
 	size_t size;
 
 	(void)state;
-	for (size = KIB(64) + 1; size < MIB(3); size += KIB(64) * 3 + 11) {
+	for (size = KIB(256) + 1; size < MIB(3); size += KIB(64) * 3 + 11) {
 		before = stats_of(heap);
 		assert_made(pheap_alloc(heap, size));
 		after = stats_of(heap);

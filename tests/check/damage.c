@@ -557,7 +557,7 @@ static void span_no_granules(struct image *image)
 
 static void span_beyond(struct image *image)
 {
-	large(image)->granules = image->zone.granules;
+	large(image)->granules = image->zone.granules + 1;
 }
 
 static void span_overflow(struct image *image)

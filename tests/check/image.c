@@ -277,7 +277,7 @@ static void take(struct image *image, uint32_t granule, struct pm_span span)
 
 void image_slab(struct image *image, uint32_t granule, size_t size, uint32_t published)
 {
-	unsigned class = ph_class_of(size);
+	unsigned class = size <= PH_SMALL_MAX ? ph_class_of(size) : ph_medium_class(size);
 
 	take(image, granule,
 	     (struct pm_span){.kind = PM_KIND_SLAB,
@@ -329,6 +329,7 @@ void image_fill(struct image *image)
 	image_large(image, 32, 200000);	  /* four */
 	image_lane(image, 40);
 	image_slab(image, 41, 24, 2730); /* ends within a word of its bitmap */
+	image_slab(image, 44, 98304, 1); /* two objects in three */
 	image_large(image, 64, 21 * PM_GRANULE - 100);
 	image_slab(image, last, 65536, 1);
 	/* Undo logs have been in use, and rings are never cleared. */

@@ -51,10 +51,10 @@ void image_sums(struct image *image, uint32_t n);
  * memory that has been mapped. */
 void image_fill(struct image *image);
 void image_healthy(struct image *image, uint64_t size);
-#define HEALTHY_OBJECTS (4096u + 100 + 39 + 16 + 2730 + 1 + 2)
-#define HEALTHY_SLABS 7u
+#define HEALTHY_OBJECTS (4096u + 100 + 39 + 16 + 1 + 2730 + 1 + 2)
+#define HEALTHY_SLABS 8u
 #define HEALTHY_LARGE 2u
-#define HEALTHY_USED (2u + 1 + 1 + 1 + 2 + 15 + 1 + 1 + 4 + 21)
+#define HEALTHY_USED (2u + 1 + 1 + 1 + 2 + 15 + 3 + 1 + 1 + 4 + 21)
 
 /* Where things are. */
 struct pm_super *image_super(struct image *image, unsigned copy);

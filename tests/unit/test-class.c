@@ -5,6 +5,7 @@
 #include "common.h"
 
 #include "alloc/class.h"
+#include "alloc/span.h"
 #include "layout.h"
 
 /* The sizes by rule: multiples of 8 from 16 to 64, then eight a doubling. */
@@ -18,6 +19,10 @@ static size_t derive_sizes(uint32_t *sizes)
 	for (doubling = 64; doubling < 65536; doubling *= 2)
 		for (size = doubling + doubling / 8; size <= 2 * doubling; size += doubling / 8)
 			sizes[n++] = size;
+	for (doubling = 65536; doubling < 262144; doubling *= 2)
+		for (size = doubling + doubling / 4; size < 2 * doubling; size += doubling / 4)
+			if (size % PM_GRANULE)
+				sizes[n++] = size;
 	return n;
 }
 
@@ -26,7 +31,7 @@ static bool tail_fits(uint32_t size, uint32_t granules)
 {
 	uint32_t bytes = granules * PM_GRANULE;
 
-	return bytes >= size && bytes % size * 100 <= 3 * bytes;
+	return bytes >= size && bytes % size * 100 <= (size > PH_SMALL_MAX ? 0 : 3 * bytes);
 }
 
 static void table(void **state)
@@ -48,7 +53,7 @@ static void table(void **state)
 		/* 1 to 8, and 15 for 60 KiB only. */
 		assert_true(granules <= 8 || (granules == 15 && sizes[i] == 61440));
 	}
-	assert_int_equal(ph_classes[PH_CLASSES - 1].size, PH_SMALL_MAX);
+	assert_int_equal(ph_classes[PH_SMALL_CLASSES - 1].size, PH_SMALL_MAX);
 }
 
 /* A size gets the smallest class that holds it. */
@@ -62,6 +67,64 @@ static void smallest(void **state)
 		while (ph_classes[want].size < size)
 			want++;
 		assert_int_equal(ph_class_of(size), want);
+	}
+}
+
+/* Above 64 KiB: the class, unless whole granules are no larger. */
+static void medium(void **state)
+{
+	size_t size, span, unused;
+
+	(void)state;
+	for (size = PH_SMALL_MAX + 1; size <= MIB(2); size++) {
+		unsigned cls = ph_medium_class(size), want = PH_SMALL_CLASSES;
+
+		span = (size + PM_GRANULE - 1) / PM_GRANULE * PM_GRANULE;
+		while (want < PH_CLASSES && ph_classes[want].size < size)
+			want++;
+		if (want < PH_CLASSES && ph_classes[want].size >= span)
+			want = PH_CLASSES;
+		assert_int_equal(cls, want);
+		unused = (cls < PH_CLASSES ? ph_classes[cls].size : span) - size;
+		assert_true(unused * 100 <= (size + unused) * (size <= KIB(320)	  ? 20
+							       : size <= KIB(512) ? 17
+										  : 12.5));
+	}
+}
+
+/*
+ * ph_divide() with r = 2^64 / size, rounded up, for offsets up to the end of the rest
+ * behind the last object: the high part of the product is the object's number, and the
+ * low part is less than r if and only if the object begins there. For an offset of
+ * i * size + k the product is i * 2^64 + i * e + k * r, where e = r * size - 2^64 < size:
+ * both follow from (i + 1) * e < r, which is hardest for the last object. Starts and their
+ * neighbours are tried as well.
+ */
+static void reciprocals(void **state)
+{
+	(void)state;
+	for (size_t c = 0; c < PH_CLASSES; c++) {
+		uint64_t size = ph_classes[c].size, objects = ph_classes[c].objects;
+		uint64_t bytes = (uint64_t)ph_classes[c].granules * PM_GRANULE;
+		const struct ph_slab slab = {.reciprocal = UINT64_MAX / size + 1};
+
+		assert_true((objects + 1) * (slab.reciprocal * size) < slab.reciprocal);
+		for (uint64_t i = 0; i <= objects; i++) {
+			const uint64_t inside[] = {0, 1, size / 2, size - 1};
+
+			for (unsigned k = 0; k < 4 && i * size + inside[k] < bytes; k++) {
+				ph_product product = ph_divide(&slab, i * size + inside[k]);
+
+				assert_int_equal((uint64_t)(product >> 64), i);
+				assert_true(((uint64_t)product < slab.reciprocal) == !inside[k]);
+			}
+		}
+	}
+	/* And whatever size a slab below a megabyte may ever have: r * size is e here. */
+	for (uint64_t size = 16; size <= KIB(512); size += 8) {
+		uint64_t r = UINT64_MAX / size + 1;
+
+		assert_true((MIB(1) / size + 1) * (r * size) < r);
 	}
 }
 
@@ -118,8 +181,9 @@ static void bitmaps(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(table),     cmocka_unit_test(smallest), cmocka_unit_test(waste),
-		cmocka_unit_test(alignment), cmocka_unit_test(bitmaps),
+		cmocka_unit_test(table),       cmocka_unit_test(smallest), cmocka_unit_test(waste),
+		cmocka_unit_test(alignment),   cmocka_unit_test(bitmaps),  cmocka_unit_test(medium),
+		cmocka_unit_test(reciprocals),
 	};
 
 	test_init(argc, argv);
