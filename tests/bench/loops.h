@@ -138,16 +138,45 @@ static uint64_t loop_threadtest(struct worker *w, uint64_t n)
 	return done;
 }
 
+/*
+ * What a system without arenas does; one with them has defined
+ *
+ *	struct sys_arena
+ *	sys_arena_open(), sys_arena_take(arena, size), sys_arena_close(arena)
+ */
+#ifndef SYS_HAS_ARENA
+struct sys_arena {
+	sys_obj *objects, *next;
+};
+
+static inline struct sys_arena sys_arena_open(struct worker *w)
+{
+	return (struct sys_arena){w->space, w->space};
+}
+
+static inline void sys_arena_take(struct sys_arena *arena, size_t size)
+{
+	sys_reserve(arena->next++, size);
+}
+
+static inline void sys_arena_close(struct sys_arena *arena)
+{
+	for (sys_obj *o = arena->objects; o < arena->next; o++)
+		sys_release(o);
+}
+#endif
+
 static uint64_t loop_arena64(struct worker *w, uint64_t n)
 {
-	sys_obj *objects = w->space;
+	size_t size = w->size;
 	uint64_t done;
 
 	for (done = 0; done < n; done += MANY) {
+		struct sys_arena arena = sys_arena_open(w);
+
 		for (unsigned i = 0; i < MANY; i++)
-			sys_reserve(&objects[i], w->size);
-		for (unsigned i = 0; i < MANY; i++)
-			sys_release(&objects[i]);
+			sys_arena_take(&arena, size);
+		sys_arena_close(&arena);
 	}
 	return done;
 }

@@ -27,7 +27,9 @@ const struct workload workloads[WORKLOADS] = {
 		       "reserve, touch and free one object; mostly small, freed in mixed order"},
 	[W_PRODCON] = {"prodcon", 0, "reserve and touch in one thread, free in the other"},
 	[W_ARENA64] = {"arena64", WORK_INDEPENDENT | WORK_LONG,
-		       "reserve and free one object; 100000 at a time, by every system one by one"},
+		       "reserve one object; 100000 of them are given back: with the arena by pheap "
+		       "(in its "
+		       "heap, blocks of 64 KiB), one by one by others"},
 	[W_FRAGBENCH] = {"fragbench", WORK_FRESH | WORK_NO_TIME,
 			 "reserve or free: fill, free 90 % at random, fill with another size"},
 	[W_STEADY] = {"steady", WORK_FRESH | WORK_NO_TIME,

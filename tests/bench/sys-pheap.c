@@ -45,6 +45,33 @@ static inline void sys_release(sys_obj *o)
 	must(pheap_free(heap, o->ptr));
 }
 
+#define SYS_HAS_ARENA
+#define ARENA_BLOCK 65536
+
+struct sys_arena {
+	pheap_arena_t *arena;
+};
+
+static inline struct sys_arena sys_arena_open(struct worker *w)
+{
+	(void)w;
+	return (struct sys_arena){made(pheap_arena_create_in(heap, ARENA_BLOCK))};
+}
+
+static inline void sys_arena_take(struct sys_arena *arena, size_t size)
+{
+	void *object = pheap_arena_alloc(arena->arena, size);
+
+	if (__builtin_expect(!object, 0))
+		die("pheap_arena_alloc(%zu): %s", size, pheap_errormsg());
+	__asm__ volatile("" : : "r"(object) : "memory"); /* it is used */
+}
+
+static inline void sys_arena_close(struct sys_arena *arena)
+{
+	pheap_arena_destroy(arena->arena);
+}
+
 static inline bool sys_linked(const void *slots, unsigned i)
 {
 	return __atomic_load_n((const pheap_ref *)slots + i, __ATOMIC_ACQUIRE) != PHEAP_NULL;
