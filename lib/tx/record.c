@@ -28,6 +28,7 @@ void ph_rec_init(struct ph_rec *rec, struct pheap *heap, struct pheap_tx *tx)
 	rec->lines = rec->line_space;
 	rec->nlines = 0;
 	rec->lines_cap = PH_REC_LINES;
+	rec->covers = false;
 	rec->error = 0;
 	rec->extension = rec->room = NULL;
 	if (!ph_logs(&heap->pm))
@@ -41,7 +42,7 @@ void ph_rec_init(struct ph_rec *rec, struct pheap *heap, struct pheap_tx *tx)
 		rec->lane = heap->lanes[0];
 }
 
-void ph_rec_fini(struct ph_rec *rec)
+void ph_rec_free(struct ph_rec *rec)
 {
 	if (rec->words != rec->word_space)
 		free(rec->words);
@@ -215,53 +216,73 @@ static void apply(struct ph_rec *rec)
 
 /* ---- locking ------------------------------------------------------------ */
 
-/* Marks a line whose stripe is held, but which the record does not write. It does
- * not reach into the bits that make the stripe, and sorts behind the written ones. */
-#define COVERED (UINT64_C(1) << 63)
+/* Marks the key of a line whose stripe is held, but which the record does not write.
+ * Above the bits that tell lines of a stripe apart: it sorts behind the written ones. */
+#define COVERED (UINT64_C(1) << 40)
+_Static_assert(48 - 6 - PH_STRIPE_BITS < 40,
+	       "a line's number has its low bits in the key's high ones");
 
-static uint64_t stripe_order(uint64_t line)
+static struct ph_stripe *stripe_of(const struct ph_rec *rec, uint64_t key)
 {
-	return line << (64 - PH_STRIPE_BITS) | line >> PH_STRIPE_BITS;
+	return &rec->heap->stripes[key >> (64 - PH_STRIPE_BITS)];
 }
 
-static int compare_lines(const void *a, const void *b)
+static uint64_t line_of(uint64_t key)
 {
-	uint64_t x = stripe_order(*(const uint64_t *)a), y = stripe_order(*(const uint64_t *)b);
+	return (key & (COVERED - 1)) << PH_STRIPE_BITS | key >> (64 - PH_STRIPE_BITS);
+}
+
+/* Are two keys of one stripe? */
+static bool same_stripe(uint64_t a, uint64_t b)
+{
+	return !((a ^ b) >> (64 - PH_STRIPE_BITS));
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
 	return x < y ? -1 : x > y;
 }
 
-static void sort_lines(struct ph_rec *rec)
+/* Sort a few by insertion; they come nearly in order. Returns how many are left. */
+static uint32_t sort_few(uint64_t *keys, uint32_t n)
 {
-	uint64_t *lines = rec->lines;
-	uint32_t n = rec->nlines, kept = 0;
+	uint32_t kept = n != 0;
 
-	if (n > PH_REC_LINES) {
-		qsort(lines, n, sizeof(*lines), compare_lines);
-	} else {
-		for (uint32_t i = 1; i < n; i++) {
-			uint64_t line = lines[i];
-			uint32_t j = i;
+	for (uint32_t i = 1; i < n; i++) {
+		uint64_t key = keys[i];
+		uint32_t at = kept;
 
-			for (; j && stripe_order(lines[j - 1]) > stripe_order(line); j--)
-				lines[j] = lines[j - 1];
-			lines[j] = line;
-		}
-	}
-	rec->written = 0;
-	for (uint32_t i = 0; i < n; i++) {
-		if (kept && lines[kept - 1] == lines[i])
+		while (at && keys[at - 1] > key)
+			at--;
+		if (at && keys[at - 1] == key)
 			continue;
-		rec->written += !(lines[i] & COVERED);
-		lines[kept++] = lines[i];
+		for (uint32_t j = kept++; j > at; j--)
+			keys[j] = keys[j - 1];
+		keys[at] = key;
 	}
-	rec->nlines = kept;
+	return kept;
 }
 
-/* Is line i the first of its stripe? Lines of one stripe are neighbours. */
-static bool first_of_stripe(const struct ph_rec *rec, uint32_t i)
+static uint32_t sort_many(uint64_t *keys, uint32_t n)
 {
-	return !i || (rec->lines[i] ^ rec->lines[i - 1]) & (PH_STRIPES - 1);
+	uint32_t kept = 0;
+
+	qsort(keys, n, sizeof(*keys), compare_keys);
+	for (uint32_t i = 0; i < n; i++)
+		if (!kept || keys[kept - 1] != keys[i])
+			keys[kept++] = keys[i];
+	return kept;
+}
+
+static void sort_lines(struct ph_rec *rec)
+{
+	rec->nlines = ph_likely(rec->nlines <= PH_REC_LINES) ? sort_few(rec->lines, rec->nlines)
+							     : sort_many(rec->lines, rec->nlines);
+	rec->written = rec->nlines;
+	for (uint32_t i = 0; rec->covers && i < rec->nlines; i++)
+		rec->written -= rec->lines[i] & COVERED ? 1 : 0;
 }
 
 /* By its holder, whom vain attempts of others do not disturb. */
@@ -273,21 +294,24 @@ static uint64_t word_of(const struct ph_stripe *stripe)
 /* Take them in the order of their index; true where one has an open snapshot. */
 static bool take_stripes(struct ph_rec *rec)
 {
-	uint64_t stamp = 0;
-	bool snapped = false;
+	const uint64_t *key = rec->lines, *end = key + rec->nlines;
+	uint64_t stamp = 0, taken = ~UINT64_C(0);
+	uint32_t snapped = 0;
 
-	for (uint32_t i = 0; i < rec->nlines; i++) {
-		struct ph_stripe *stripe = ph_stripe_of(rec->heap, rec->lines[i]);
+	/* No key has all bits set. */
+	for (; key < end; taken = *key++) {
+		struct ph_stripe *stripe = stripe_of(rec, *key);
+		uint64_t word;
 
-		if (!first_of_stripe(rec, i))
+		if (ph_unlikely(same_stripe(*key, taken)))
 			continue;
 		ph_bitlock_take(&stripe->word);
-		snapped |= __atomic_load_n(&stripe->snaps, __ATOMIC_RELAXED) != 0;
-		if (word_of(stripe) >> 1 > stamp)
-			stamp = word_of(stripe) >> 1;
+		snapped |= __atomic_load_n(&stripe->snaps, __ATOMIC_RELAXED);
+		word = word_of(stripe);
+		stamp = word > stamp ? word : stamp;
 	}
-	rec->stamp = stamp;
-	return snapped;
+	rec->stamp = stamp >> 1;
+	return snapped != 0;
 }
 
 /*
@@ -298,10 +322,10 @@ static bool take_stripes(struct ph_rec *rec)
 static void give_stripes(struct ph_rec *rec, uint64_t stamp)
 {
 	for (uint32_t i = 0; i < rec->nlines; i++) {
-		struct ph_stripe *stripe = ph_stripe_of(rec->heap, rec->lines[i]);
+		struct ph_stripe *stripe = stripe_of(rec, rec->lines[i]);
 		bool raise = stamp && !(rec->lines[i] & COVERED);
 
-		if (first_of_stripe(rec, i))
+		if (!i || !same_stripe(rec->lines[i], rec->lines[i - 1]))
 			ph_bitlock_give(&stripe->word, raise ? stamp << 1 : word_of(stripe));
 	}
 }
@@ -421,8 +445,9 @@ void ph_rec_cover(struct ph_rec *rec, uint64_t offset, uint64_t length)
 {
 	uint64_t first = offset / PM_LINE, n = (offset + length - 1) / PM_LINE - first + 1;
 
+	rec->covers = true;
 	for (uint64_t i = 0; i < n && i < PH_STRIPES; i++)
-		ph_rec_line(rec, (first + i) | COVERED);
+		ph_rec_key(rec, ph_line_key(first + i) | COVERED);
 }
 
 int ph_rec_lock_stripes(struct ph_rec *rec)
@@ -501,32 +526,39 @@ static int write_record(struct ph_rec *rec, uint64_t stamp)
 }
 
 /*
- * Note the lines for the next checkpoint, each once: a line whose stripe was
- * last written by this lane, in this very line, since its last visit, is on the
- * list already. A line that another lane wrote in between goes on both lists:
- * either visit may be the last before S (R3).
+ * Note the lines for the next checkpoint, each once, and let go of their stripes: a
+ * line whose stripe was last written by this lane, in this very line, since its last
+ * visit, is on the list already. A line that another lane wrote in between goes on both
+ * lists: either visit may be the last before S (R3). See give_stripes() for stamps.
  */
-static void note_dirty(struct ph_rec *rec)
+static void note_dirty(struct ph_rec *rec, uint64_t stamp)
 {
+	const uint64_t *key = rec->lines, *end = key + rec->nlines;
 	struct ph_lane *lane = rec->lane;
 	uint64_t settled = ph_settled(rec->heap);
+	uint64_t before = ~UINT64_C(0); /* the key before this one */
 
-	for (uint32_t i = 0; i < rec->nlines; i++) {
-		uint64_t line = rec->lines[i], stamp;
-		struct ph_stripe *stripe = ph_stripe_of(rec->heap, line);
+	bool raise = false;
+
+	for (; key < end; before = *key++) {
+		struct ph_stripe *stripe = stripe_of(rec, *key);
+		bool first = !same_stripe(*key, before);
+		uint64_t line = line_of(*key), last = word_of(stripe) >> 1;
 		uint32_t tag = ph_stripe_tag(lane->index, line), seen = stripe->tag;
+		bool noted = (seen & ~PH_TAG_MIXED) == tag && last > lane->visited;
 
-		if (line & COVERED)
-			continue;
-		stamp = word_of(stripe) >> 1;
-		if ((seen & ~PH_TAG_MIXED) == tag && stamp > lane->visited)
-			continue;
-		/* Not settled either: a line of the same stripe in this very record. */
-		if (!first_of_stripe(rec, i) ||
-		    (stamp > settled && (seen & PH_TAG_MIXED || (seen ^ tag) >> PH_TAG_LANE_BITS)))
-			tag |= PH_TAG_MIXED;
-		__atomic_store_n(&stripe->tag, tag, __ATOMIC_RELAXED);
-		lane->dirty[lane->ndirty++] = line;
+		if (!noted && ph_likely(!(*key & COVERED))) {
+			/* Not settled either: a line of the same stripe in this very record. */
+			if (!first || (last > settled &&
+				       (seen & PH_TAG_MIXED || (seen ^ tag) >> PH_TAG_LANE_BITS)))
+				tag |= PH_TAG_MIXED;
+			__atomic_store_n(&stripe->tag, tag, __ATOMIC_RELAXED);
+			lane->dirty[lane->ndirty++] = line;
+		}
+		if (ph_likely(first))
+			raise = !(*key & COVERED);
+		if (ph_likely(key + 1 == end || !same_stripe(*key, key[1])))
+			ph_bitlock_give(&stripe->word, raise ? stamp << 1 : word_of(stripe));
 	}
 }
 
@@ -536,11 +568,13 @@ static int flush_lines(struct ph_rec *rec)
 	struct pheap *heap = rec->heap;
 
 	for (uint32_t i = 0; i < rec->nlines; i++) {
-		if (rec->lines[i] & COVERED)
+		uint64_t key = rec->lines[i];
+
+		if (key & COVERED)
 			continue;
-		__atomic_store_n(&ph_stripe_of(heap, rec->lines[i])->tag, UINT32_MAX,
+		__atomic_store_n(&stripe_of(rec, key)->tag, UINT32_MAX,
 				 __ATOMIC_RELAXED); /* mixed; no lane has it */
-		ph_flush(&heap->pm, rec->count, ph_at(heap, rec->lines[i] * PM_LINE), PM_LINE);
+		ph_flush(&heap->pm, rec->count, ph_at(heap, line_of(key) * PM_LINE), PM_LINE);
 	}
 	/* R3: orders them before any S that covers the record. */
 	return ph_fence(&heap->pm, rec->count);
@@ -557,13 +591,16 @@ int ph_rec_commit(struct ph_rec *rec)
 				     "happened is unknown; the heap is read-only now, reopen it");
 	}
 	apply(rec);
-	if (rec->lane) {
-		if (lines_fit(rec))
-			note_dirty(rec);
-		else
-			err = flush_lines(rec);
-		ph_bitlock_give(&rec->lane->lock, 0);
+	if (!rec->lane) {
+		give_stripes(rec, stamp);
+		return 0;
 	}
-	give_stripes(rec, stamp);
+	if (ph_likely(lines_fit(rec))) {
+		note_dirty(rec, stamp);
+	} else {
+		err = flush_lines(rec);
+		give_stripes(rec, stamp);
+	}
+	ph_bitlock_give(&rec->lane->lock, 0);
 	return err;
 }

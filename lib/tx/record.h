@@ -35,9 +35,10 @@ struct ph_rec {
 	uint32_t n, cap;
 	uint32_t apply_from; /* entries before it are in place already */
 	uint32_t staged;     /* first of the words that ph_rec_stage() looks up */
-	uint64_t *lines;     /* numbers of the lines whose stripes are to be held */
+	uint64_t *lines;     /* keys of the lines whose stripes are to be held */
 	uint32_t nlines, lines_cap;
 	uint32_t written; /* lines among them that entries write; the rest is covered */
+	bool covers;	  /* there are lines that are covered only */
 	uint64_t stamp;	  /* the largest of the stripes that are held */
 	int error;
 	struct ph_slab *extension; /* where entries went that do not fit in a ring */
@@ -47,7 +48,14 @@ struct ph_rec {
 };
 
 void ph_rec_init(struct ph_rec *rec, struct pheap *heap, struct pheap_tx *tx);
-void ph_rec_fini(struct ph_rec *rec);
+void ph_rec_free(struct ph_rec *rec);
+
+static inline void ph_rec_fini(struct ph_rec *rec)
+{
+	if (ph_unlikely(rec->words != rec->word_space || rec->lines != rec->line_space ||
+			rec->extension || rec->room))
+		ph_rec_free(rec);
+}
 
 /* Make room for more words, or lines; false: no memory, and the error sticks. */
 bool ph_rec_grow_words(struct ph_rec *rec, uint32_t more);
@@ -59,14 +67,28 @@ static inline bool ph_rec_room(struct ph_rec *rec, uint32_t more)
 	return ph_likely(rec->n + more + 8 <= rec->cap) || ph_rec_grow_words(rec, more);
 }
 
+/*
+ * The key of a line: its stripe in the high bits, so that keys sort as stripes are to
+ * be taken, and what tells it from other lines of the stripe in the low ones.
+ */
+static inline uint64_t ph_line_key(uint64_t line)
+{
+	return line << (64 - PH_STRIPE_BITS) | line >> PH_STRIPE_BITS;
+}
+
 /* Lines are sorted and made unique when they are locked; here only what is
  * obviously the same line is left out. */
-static inline void ph_rec_line(struct ph_rec *rec, uint64_t line)
+static inline void ph_rec_key(struct ph_rec *rec, uint64_t key)
 {
-	if (rec->nlines && rec->lines[rec->nlines - 1] == line)
+	if (rec->nlines && rec->lines[rec->nlines - 1] == key)
 		return;
 	if (ph_likely(rec->nlines < rec->lines_cap) || ph_rec_grow_lines(rec))
-		rec->lines[rec->nlines++] = line;
+		rec->lines[rec->nlines++] = key;
+}
+
+static inline void ph_rec_line(struct ph_rec *rec, uint64_t line)
+{
+	ph_rec_key(rec, ph_line_key(line));
 }
 
 /* *offset = value, an aligned word. */
