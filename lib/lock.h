@@ -16,6 +16,7 @@
 
 #define ph_likely(x) __builtin_expect(!!(x), 1)
 #define ph_unlikely(x) __builtin_expect(!!(x), 0)
+#define ph_inline inline __attribute__((always_inline))
 
 /* Make way; try counts the caller's vain attempts. */
 void ph_lock_wait(unsigned try);

@@ -18,6 +18,9 @@
 
 __extension__ typedef unsigned __int128 ph_uint128;
 
+/* What is summed was stored as fields of other types. */
+typedef uint64_t __attribute__((may_alias)) ph_sum_word;
+
 static inline uint64_t ph_fold(uint64_t a, uint64_t b)
 {
 	ph_uint128 product = (ph_uint128)a * b;
@@ -35,30 +38,39 @@ static inline uint64_t ph_fold(uint64_t a, uint64_t b)
 #define PH_SUM_PAIR(x, y) (a += PH_SUM_K2, b += PH_SUM_K3, acc += ph_fold((x) ^ a, (y) ^ b))
 
 /* The sum of n words at w. Never 0, so that zeroed media is never valid. */
-static inline uint64_t ph_sum(uint64_t key, uint64_t place, const uint64_t *w, size_t n)
+static inline uint64_t ph_sum(uint64_t key, uint64_t place, const ph_sum_word *w, size_t n)
 {
 	uint64_t seed = ph_fold(key ^ PH_SUM_K0, place ^ PH_SUM_K1);
 	uint64_t acc = n * PH_SUM_K2;
 	uint64_t a = seed, b = seed >> 32 | seed << 32;
 
-	/* Whole lines first, then what a record leaves behind its sum, at one stroke. */
-	for (; n >= 8; w += 8, n -= 8) {
+	for (; n >= 2; w += 2, n -= 2)
 		PH_SUM_PAIR(w[0], w[1]);
-		PH_SUM_PAIR(w[2], w[3]);
-		PH_SUM_PAIR(w[4], w[5]);
-		PH_SUM_PAIR(w[6], w[7]);
+	if (n)
+		PH_SUM_PAIR(w[0], 0);
+	acc = ph_fold(acc ^ PH_SUM_K1, seed | 1);
+	return acc ? acc : 1;
+}
+
+/* The same of so many whole lines at w, 1 at least, without the first word, in which
+ * records and undo entries keep their sum. */
+static inline uint64_t ph_sum_lines(uint64_t key, uint64_t place, const ph_sum_word *w,
+				    size_t lines)
+{
+	uint64_t seed = ph_fold(key ^ PH_SUM_K0, place ^ PH_SUM_K1);
+	uint64_t acc = (lines * 8 - 1) * PH_SUM_K2;
+	uint64_t a = seed, b = seed >> 32 | seed << 32;
+
+	for (; lines > 1; w += 8, lines--) {
+		PH_SUM_PAIR(w[1], w[2]);
+		PH_SUM_PAIR(w[3], w[4]);
+		PH_SUM_PAIR(w[5], w[6]);
+		PH_SUM_PAIR(w[7], w[8]);
 	}
-	if (n == 7) {
-		PH_SUM_PAIR(w[0], w[1]);
-		PH_SUM_PAIR(w[2], w[3]);
-		PH_SUM_PAIR(w[4], w[5]);
-		PH_SUM_PAIR(w[6], 0);
-	} else {
-		for (; n >= 2; w += 2, n -= 2)
-			PH_SUM_PAIR(w[0], w[1]);
-		if (n)
-			PH_SUM_PAIR(w[0], 0);
-	}
+	PH_SUM_PAIR(w[1], w[2]);
+	PH_SUM_PAIR(w[3], w[4]);
+	PH_SUM_PAIR(w[5], w[6]);
+	PH_SUM_PAIR(w[7], 0);
 	acc = ph_fold(acc ^ PH_SUM_K1, seed | 1);
 	return acc ? acc : 1;
 }

@@ -222,14 +222,13 @@ PHEAP_API size_t pheap_usable_size(pheap_t *heap, const void *ptr)
 	struct ph_object object;
 	int err = ph_heap_usable(heap, "pheap_usable_size");
 
-	if (!err && (!ph_object_find(heap, ph_off(heap, ptr), &object) ||
-		     object.start != ph_off(heap, ptr) || ph_state(&object) < PH_RESERVED))
+	if (!err && ph_object_find(heap, ph_off(heap, ptr), &object) &&
+	    object.start == ph_off(heap, ptr) && ph_state(&object) >= PH_RESERVED)
+		return object.slab->size;
+	if (!err)
 		err = ph_error(EINVAL, "pheap_usable_size: %p is no object of this heap", ptr);
-	if (err) {
-		errno = -err;
-		return 0;
-	}
-	return object.slab->size;
+	errno = -err;
+	return 0;
 }
 
 PHEAP_API void *pheap_realloc(pheap_t *heap, void *ptr, size_t size)

@@ -523,12 +523,10 @@ static struct ph_slab *load_covering(struct pheap *heap, uint32_t granule)
 	return NULL;
 }
 
-static struct ph_slab *span_at(struct pheap *heap, uint32_t granule)
+struct ph_slab *ph_span_load(struct pheap *heap, uint32_t granule)
 {
-	struct ph_slab *slab = __atomic_load_n(&heap->zone.map[granule], __ATOMIC_ACQUIRE);
+	struct ph_slab *slab;
 
-	if (ph_likely(slab != NULL))
-		return slab;
 	pthread_mutex_lock(&heap->zone.lock);
 	slab = load_covering(heap, granule);
 	pthread_mutex_unlock(&heap->zone.lock);
@@ -552,24 +550,6 @@ void ph_span_keep(struct pheap *heap, uint64_t block)
 		map_slab(zone, slab, slab);
 	}
 	pthread_mutex_unlock(&zone->lock);
-}
-
-bool ph_object_find(struct pheap *heap, uint64_t offset, struct ph_object *object)
-{
-	struct ph_zone *zone = &heap->zone;
-	uint64_t granule = (offset - zone->data) >> PM_GRANULE_SHIFT;
-	struct ph_slab *slab;
-
-	if (offset < zone->data || granule >= zone->granules)
-		return false;
-	slab = span_at(heap, (uint32_t)granule);
-	if (!slab || slab->kind == PM_KIND_LANE)
-		return false;
-	object->slab = slab;
-	object->index = (uint32_t)(ph_divide(slab, offset - slab->start) >> 64);
-	object->start = slab->start + object->index * slab->size;
-	/* Behind the last object of a slab, or of a large object's last granule. */
-	return object->index < slab->objects && offset < object->start + slab->size;
 }
 
 bool ph_span_discover(struct pheap *heap, unsigned spans)

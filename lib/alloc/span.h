@@ -62,10 +62,45 @@ void ph_span_end(struct pheap *heap, struct ph_slab *slab);
 void ph_span_keep(struct pheap *heap, uint64_t block);
 
 /*
+ * Which object of a slab is `inside` bytes into it, exactly: the product's high part.
+ * An object begins there if and only if the low part is less than the reciprocal. Of
+ * a large object both are 0.
+ */
+__extension__ typedef unsigned __int128 ph_product;
+
+static inline ph_product ph_divide(const struct ph_slab *slab, uint64_t inside)
+{
+	return (ph_product)inside * slab->reciprocal;
+}
+
+/* The span that covers a granule, loaded from media; NULL: none, or no memory (errno). */
+struct ph_slab *ph_span_load(struct pheap *heap, uint32_t granule) __attribute__((cold));
+
+/*
  * The object in which an offset lies, loading its span from media where that
  * has not been done. False where there is none. Says nothing of its state.
  */
-bool ph_object_find(struct pheap *heap, uint64_t offset, struct ph_object *object);
+static inline bool ph_object_find(struct pheap *heap, uint64_t offset, struct ph_object *object)
+{
+	const struct ph_zone *zone = &heap->zone;
+	uint64_t granule = (offset - zone->data) >> PM_GRANULE_SHIFT;
+	struct ph_slab *slab = NULL;
+
+	if (ph_likely(granule < zone->granules)) { /* not before the data area either */
+		slab = __atomic_load_n(&zone->map[granule], __ATOMIC_ACQUIRE);
+		if (ph_unlikely(!slab))
+			slab = ph_span_load(heap, (uint32_t)granule);
+	}
+	if (ph_unlikely(!slab || slab->kind == PM_KIND_LANE)) {
+		*object = (struct ph_object){0};
+		return false;
+	}
+	object->slab = slab;
+	object->index = (uint32_t)(ph_divide(slab, offset - slab->start) >> 64);
+	object->start = slab->start + object->index * slab->size;
+	/* Behind the last object of a slab, or of a large object's last granule. */
+	return object->index < slab->objects && offset < object->start + slab->size;
+}
 
 /* Is what was found still there? For a second look under stripes: takes no lock. */
 static inline bool ph_object_still(const struct pheap *heap, const struct ph_object *object)
@@ -85,18 +120,6 @@ int ph_reserved_find(struct pheap *heap, const char *what, const void *ptr,
 /* Load unloaded slabs, looking at so many spans; their free objects go to
  * central lists. False when there is nothing left to look at. */
 bool ph_span_discover(struct pheap *heap, unsigned spans);
-
-/*
- * Which object of a slab is `inside` bytes into it, exactly: the product's high part.
- * An object begins there if and only if the low part is less than the reciprocal. Of
- * a large object both are 0.
- */
-__extension__ typedef unsigned __int128 ph_product;
-
-static inline ph_product ph_divide(const struct ph_slab *slab, uint64_t inside)
-{
-	return (ph_product)inside * slab->reciprocal;
-}
 
 /* The span of an address that is known to lie in a loaded one. */
 static inline struct ph_slab *ph_slab_at(const struct pheap *heap, const char *ptr)

@@ -13,35 +13,6 @@
 #include "lane.h"
 #include "undo.h"
 
-void ph_rec_init(struct ph_rec *rec, struct pheap *heap, struct pheap_tx *tx)
-{
-	rec->heap = heap;
-	rec->tx = tx;
-	rec->lane = NULL;
-	rec->cache = ph_tcache_get(heap);
-	rec->count = ph_likely(rec->cache != NULL) ? &rec->cache->count : &heap->count;
-	rec->words = rec->word_space;
-	rec->n = PM_RECORD_WORDS;
-	rec->cap = PH_REC_WORDS;
-	rec->apply_from = PM_RECORD_WORDS;
-	rec->staged = 0;
-	rec->lines = rec->line_space;
-	rec->nlines = 0;
-	rec->lines_cap = PH_REC_LINES;
-	rec->covers = false;
-	rec->error = 0;
-	rec->extension = rec->room = NULL;
-	if (!ph_logs(&heap->pm))
-		return;
-	/* Now, because making a lane takes locks that the caller may hold later. A thread
-	 * for whose cache there is no memory uses the first lane, which always exists. */
-	if (ph_likely(rec->cache != NULL))
-		rec->lane = ph_likely(rec->cache->lane != NULL) ? rec->cache->lane
-								: ph_lane_mine(rec->cache);
-	else
-		rec->lane = heap->lanes[0];
-}
-
 void ph_rec_free(struct ph_rec *rec)
 {
 	if (rec->words != rec->word_space)
@@ -232,10 +203,10 @@ static uint64_t line_of(uint64_t key)
 	return (key & (COVERED - 1)) << PH_STRIPE_BITS | key >> (64 - PH_STRIPE_BITS);
 }
 
-/* Are two keys of one stripe? */
-static bool same_stripe(uint64_t a, uint64_t b)
+/* Is a key the first of its stripe? Those of one stripe are neighbours. */
+static bool first_of_stripe(const struct ph_rec *rec, const uint64_t *key)
 {
-	return !((a ^ b) >> (64 - PH_STRIPE_BITS));
+	return key == rec->lines || (key[0] ^ key[-1]) >> (64 - PH_STRIPE_BITS);
 }
 
 static int compare_keys(const void *a, const void *b)
@@ -245,31 +216,60 @@ static int compare_keys(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Sort a few by insertion; they come nearly in order. Returns how many are left. */
-static uint32_t sort_few(uint64_t *keys, uint32_t n)
+static void order(uint64_t *a, uint64_t *b)
 {
-	uint32_t kept = n != 0;
+	uint64_t x = *a, y = *b;
 
-	for (uint32_t i = 1; i < n; i++) {
-		uint64_t key = keys[i];
-		uint32_t at = kept;
-
-		while (at && keys[at - 1] > key)
-			at--;
-		if (at && keys[at - 1] == key)
-			continue;
-		for (uint32_t j = kept++; j > at; j--)
-			keys[j] = keys[j - 1];
-		keys[at] = key;
-	}
-	return kept;
+	*a = x < y ? x : y;
+	*b = x < y ? y : x;
 }
 
-static uint32_t sort_many(uint64_t *keys, uint32_t n)
+/* The common case, without a branch that depends on where objects lie. True: a key is
+ * there twice. Keys that stand for none are larger than any line's. */
+static bool sort_four(uint64_t *keys, uint32_t n)
+{
+	uint64_t a = keys[0];
+	uint64_t b = n > 1 ? keys[1] : UINT64_MAX - 2;
+	uint64_t c = n > 2 ? keys[2] : UINT64_MAX - 1;
+	uint64_t d = n > 3 ? keys[3] : UINT64_MAX;
+
+	order(&a, &b);
+	order(&c, &d);
+	order(&a, &c);
+	order(&b, &d);
+	order(&b, &c);
+	keys[0] = a;
+	keys[1] = b;
+	keys[2] = c;
+	keys[3] = d;
+	return a == b || b == c || c == d;
+}
+
+/* By insertion, since they come nearly in order, where they are not very many. */
+static __attribute__((noinline)) bool sort_many(uint64_t *keys, uint32_t n)
+{
+	bool twice = false;
+
+	if (n > PH_REC_LINES) {
+		qsort(keys, n, sizeof(*keys), compare_keys);
+		return true;
+	}
+	for (uint32_t i = 1; i < n; i++) {
+		uint64_t key = keys[i];
+		uint32_t at = i;
+
+		for (; at && keys[at - 1] > key; at--)
+			keys[at] = keys[at - 1];
+		twice |= at && keys[at - 1] == key;
+		keys[at] = key;
+	}
+	return twice;
+}
+
+static __attribute__((noinline)) uint32_t make_unique(uint64_t *keys, uint32_t n)
 {
 	uint32_t kept = 0;
 
-	qsort(keys, n, sizeof(*keys), compare_keys);
 	for (uint32_t i = 0; i < n; i++)
 		if (!kept || keys[kept - 1] != keys[i])
 			keys[kept++] = keys[i];
@@ -278,11 +278,14 @@ static uint32_t sort_many(uint64_t *keys, uint32_t n)
 
 static void sort_lines(struct ph_rec *rec)
 {
-	rec->nlines = ph_likely(rec->nlines <= PH_REC_LINES) ? sort_few(rec->lines, rec->nlines)
-							     : sort_many(rec->lines, rec->nlines);
+	uint64_t *keys = rec->lines;
+
+	if (ph_unlikely(rec->nlines <= 4 ? sort_four(keys, rec->nlines)
+					 : sort_many(keys, rec->nlines)))
+		rec->nlines = make_unique(keys, rec->nlines);
 	rec->written = rec->nlines;
 	for (uint32_t i = 0; rec->covers && i < rec->nlines; i++)
-		rec->written -= rec->lines[i] & COVERED ? 1 : 0;
+		rec->written -= keys[i] & COVERED ? 1 : 0;
 }
 
 /* By its holder, whom vain attempts of others do not disturb. */
@@ -292,18 +295,17 @@ static uint64_t word_of(const struct ph_stripe *stripe)
 }
 
 /* Take them in the order of their index; true where one has an open snapshot. */
-static bool take_stripes(struct ph_rec *rec)
+static ph_inline bool take_stripes(struct ph_rec *rec)
 {
 	const uint64_t *key = rec->lines, *end = key + rec->nlines;
-	uint64_t stamp = 0, taken = ~UINT64_C(0);
+	uint64_t stamp = 0;
 	uint32_t snapped = 0;
 
-	/* No key has all bits set. */
-	for (; key < end; taken = *key++) {
+	for (; key < end; key++) {
 		struct ph_stripe *stripe = stripe_of(rec, *key);
 		uint64_t word;
 
-		if (ph_unlikely(same_stripe(*key, taken)))
+		if (ph_unlikely(!first_of_stripe(rec, key)))
 			continue;
 		ph_bitlock_take(&stripe->word);
 		snapped |= __atomic_load_n(&stripe->snaps, __ATOMIC_RELAXED);
@@ -321,11 +323,11 @@ static bool take_stripes(struct ph_rec *rec)
  */
 static void give_stripes(struct ph_rec *rec, uint64_t stamp)
 {
-	for (uint32_t i = 0; i < rec->nlines; i++) {
-		struct ph_stripe *stripe = stripe_of(rec, rec->lines[i]);
-		bool raise = stamp && !(rec->lines[i] & COVERED);
+	for (const uint64_t *key = rec->lines; key < rec->lines + rec->nlines; key++) {
+		struct ph_stripe *stripe = stripe_of(rec, *key);
+		bool raise = stamp && !(*key & COVERED);
 
-		if (!i || !same_stripe(rec->lines[i], rec->lines[i - 1]))
+		if (first_of_stripe(rec, key))
 			ph_bitlock_give(&stripe->word, raise ? stamp << 1 : word_of(stripe));
 	}
 }
@@ -416,28 +418,28 @@ int ph_rec_lock(struct ph_rec *rec)
 	if (err)
 		return err;
 	sort_lines(rec);
-	if (!ph_logs(&heap->pm)) {
-		if (take_stripes(rec) && (err = check_snapshots(rec)))
-			give_stripes(rec, 0);
-		return err;
-	}
-	if (ph_rec_ring_lines(rec) > PM_RECORD_LINES_MAX && !rec->extension && (err = spill(rec)))
+	if (ph_unlikely(ph_rec_ring_lines(rec) > PM_RECORD_LINES_MAX) && !rec->extension &&
+	    ph_logs(&heap->pm) && (err = spill(rec)))
 		return err;
 	for (;;) {
-		if (take_stripes(rec) && (err = check_snapshots(rec))) {
-			give_stripes(rec, 0);
-			return err;
-		}
+		if (ph_unlikely(take_stripes(rec)) && (err = check_snapshots(rec)))
+			break;
+		if (ph_unlikely(!ph_logs(&heap->pm)))
+			return 0;
 		ph_bitlock_take(&rec->lane->lock);
 		/* Behind a record whose write-back failed there must be none. */
 		err = ph_persist_error(&heap->pm);
 		if (ph_likely(!err && lane_has_room(rec)))
 			return 0;
 		ph_bitlock_give(&rec->lane->lock, 0);
+		if (err)
+			break;
 		give_stripes(rec, 0);
-		if (err || (err = ph_checkpoint(heap)))
+		if ((err = ph_checkpoint(heap)))
 			return err;
 	}
+	give_stripes(rec, 0);
+	return err;
 }
 
 /* As many lines as there are stripes have them all. */
@@ -481,17 +483,28 @@ static uint64_t next_stamp(const struct ph_rec *rec)
 }
 
 /* Copy whole lines to the ring, over its end where need be. */
-static void write_ring(struct ph_rec *rec, const uint64_t *words, uint32_t lines)
+static void write_ring(struct ph_rec *rec, const uint64_t *words, uint32_t at, uint32_t lines)
 {
-	struct pheap *heap = rec->heap;
-	uint32_t at = (uint32_t)(rec->lane->pos % PM_RING_LINES);
-	uint32_t first = lines < PM_RING_LINES - at ? lines : PM_RING_LINES - at;
-	char *ring = ph_at(heap, rec->lane->block + PM_LANE_RING);
+	struct ph_persist *pm = &rec->heap->pm;
+	char *ring = ph_at(rec->heap, rec->lane->block + PM_LANE_RING);
+	uint32_t first = PM_RING_LINES - at;
 
-	ph_copy_nt(&heap->pm, rec->count, ring + at * PM_LINE, words, first * PM_LINE);
-	if (lines > first)
-		ph_copy_nt(&heap->pm, rec->count, ring, words + first * 8,
-			   (lines - first) * PM_LINE);
+	if (ph_likely(lines <= first)) {
+		ph_copy_nt(pm, rec->count, ring + at * PM_LINE, words, lines * PM_LINE);
+		return;
+	}
+	ph_copy_nt(pm, rec->count, ring + at * PM_LINE, words, first * PM_LINE);
+	ph_copy_nt(pm, rec->count, ring, words + first * 8, (lines - first) * PM_LINE);
+}
+
+/* The record in the ring of one whose entries are elsewhere. */
+static void refer(const struct ph_rec *rec, uint64_t *stub)
+{
+	uint64_t start = rec->extension->start, n = rec->n - PM_RECORD_WORDS;
+
+	stub[3] = PM_ENTRY(PM_ENTRY_EXTENSION, 0, start);
+	stub[4] = n;
+	stub[5] = ph_sum(rec->heap->epoch, start, rec->words + PM_RECORD_WORDS, n);
 }
 
 static int write_record(struct ph_rec *rec, uint64_t stamp)
@@ -499,24 +512,19 @@ static int write_record(struct ph_rec *rec, uint64_t stamp)
 	struct ph_lane *lane = rec->lane;
 	uint64_t stub[16] __attribute__((aligned(64)));
 	uint64_t *w = rec->words;
-	uint32_t n = rec->n, lines;
-	uint64_t place = lane->block + PM_LANE_RING + lane->pos % PM_RING_LINES * PM_LINE;
+	uint32_t n = rec->n, lines, at = (uint32_t)(lane->pos % PM_RING_LINES);
 
-	if (rec->extension) {
-		stub[3] = PM_ENTRY(PM_ENTRY_EXTENSION, 0, rec->extension->start);
-		stub[4] = n - PM_RECORD_WORDS;
-		stub[5] = ph_sum(rec->heap->epoch, rec->extension->start, w + PM_RECORD_WORDS,
-				 n - PM_RECORD_WORDS);
+	if (ph_unlikely(rec->extension != NULL)) {
+		refer(rec, stub);
 		w = stub;
 		n = 6;
 	}
 	lines = (n + 7) / 8;
 	memset(&w[n], 0, PM_LINE);
-	n = lines * 8;
 	w[1] = stamp << PM_STAMP_SHIFT | lines;
 	w[2] = lane->prev;
-	w[0] = ph_sum(rec->heap->epoch, place, w + 1, n - 1);
-	write_ring(rec, w, lines);
+	w[0] = ph_sum_lines(rec->heap->epoch, lane->block + PM_LANE_RING + at * PM_LINE, w, lines);
+	write_ring(rec, w, at, lines);
 	rec->count->records++;
 	rec->count->record_lines += lines;
 	lane->pos += lines;
@@ -536,13 +544,12 @@ static void note_dirty(struct ph_rec *rec, uint64_t stamp)
 	const uint64_t *key = rec->lines, *end = key + rec->nlines;
 	struct ph_lane *lane = rec->lane;
 	uint64_t settled = ph_settled(rec->heap);
-	uint64_t before = ~UINT64_C(0); /* the key before this one */
 
 	bool raise = false;
 
-	for (; key < end; before = *key++) {
+	for (; key < end; key++) {
 		struct ph_stripe *stripe = stripe_of(rec, *key);
-		bool first = !same_stripe(*key, before);
+		bool first = first_of_stripe(rec, key);
 		uint64_t line = line_of(*key), last = word_of(stripe) >> 1;
 		uint32_t tag = ph_stripe_tag(lane->index, line), seen = stripe->tag;
 		bool noted = (seen & ~PH_TAG_MIXED) == tag && last > lane->visited;
@@ -557,7 +564,7 @@ static void note_dirty(struct ph_rec *rec, uint64_t stamp)
 		}
 		if (ph_likely(first))
 			raise = !(*key & COVERED);
-		if (ph_likely(key + 1 == end || !same_stripe(*key, key[1])))
+		if (ph_likely(key + 1 == end || first_of_stripe(rec, key + 1)))
 			ph_bitlock_give(&stripe->word, raise ? stamp << 1 : word_of(stripe));
 	}
 }

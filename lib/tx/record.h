@@ -18,7 +18,9 @@
 #ifndef PH_RECORD_H
 #define PH_RECORD_H
 
+#include "alloc/tcache.h"
 #include "heap.h"
+#include "lane.h"
 
 /* In place: content of PH_INLINE_MAX and an operation's entries; the birth or death
  * of a span in the deepest tree, which must not allocate. */
@@ -47,7 +49,36 @@ struct ph_rec {
 	uint64_t word_space[PH_REC_WORDS] __attribute__((aligned(64)));
 };
 
-void ph_rec_init(struct ph_rec *rec, struct pheap *heap, struct pheap_tx *tx);
+static inline void ph_rec_init(struct ph_rec *rec, struct pheap *heap, struct pheap_tx *tx)
+{
+	struct ph_tcache *cache = ph_tcache_get(heap);
+
+	rec->heap = heap;
+	rec->tx = tx;
+	rec->lane = NULL;
+	rec->cache = cache;
+	rec->count = ph_likely(cache != NULL) ? &cache->count : &heap->count;
+	rec->words = rec->word_space;
+	rec->n = PM_RECORD_WORDS;
+	rec->cap = PH_REC_WORDS;
+	rec->apply_from = PM_RECORD_WORDS;
+	rec->staged = 0;
+	rec->lines = rec->line_space;
+	rec->nlines = 0;
+	rec->lines_cap = PH_REC_LINES;
+	rec->covers = false;
+	rec->error = 0;
+	rec->extension = rec->room = NULL;
+	if (!ph_logs(&heap->pm))
+		return;
+	/* Now, because making a lane takes locks that the caller may hold later. A thread
+	 * for whose cache there is no memory uses the first lane, which always exists. */
+	if (ph_likely(cache != NULL))
+		rec->lane = ph_likely(cache->lane != NULL) ? cache->lane : ph_lane_mine(cache);
+	else
+		rec->lane = heap->lanes[0];
+}
+
 void ph_rec_free(struct ph_rec *rec);
 
 static inline void ph_rec_fini(struct ph_rec *rec)

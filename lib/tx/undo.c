@@ -176,7 +176,8 @@ static void put_entry(struct pheap_tx *tx, struct ph_count *count, uint32_t batc
 	buffer.head.target = (uint64_t)type << 56 | target;
 	buffer.head.length = length;
 	memcpy(buffer.data, ph_at(heap, target), data);
-	buffer.head.sum = ph_sum(heap->epoch ^ undo->log->head, undo->at, words + 1, bytes / 8 - 1);
+	buffer.head.sum =
+		ph_sum_lines(heap->epoch ^ undo->log->head, undo->at, words, bytes / PM_LINE);
 	ph_copy_nt(&heap->pm, count, ph_at(heap, undo->at), &buffer, bytes);
 	undo->entries[undo->n++] = undo->at;
 	undo->at += bytes;

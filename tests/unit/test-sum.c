@@ -95,6 +95,9 @@ static void same_as_slow(void **state)
 
 		random_words(&rng, w, n);
 		assert_true(ph_sum(key, place, w, n) == slow_sum(key, place, w, n));
+		if (n >= 8) /* whole lines, of which the first word is the sum's place */
+			assert_true(ph_sum_lines(key, place, w, n / 8) ==
+				    slow_sum(key, place, w + 1, n / 8 * 8 - 1));
 	}
 }
 
