@@ -54,4 +54,30 @@ static inline void ph_bitlock_give(uint64_t *word, uint64_t data)
 	__atomic_store_n(word, data & ~UINT64_C(1), __ATOMIC_RELEASE);
 }
 
+/* A counter that several threads change, and a flag that one of them gets. As above, a
+ * process of one thread pays for no atomic. */
+static inline void ph_counter_add(uint32_t *counter, uint32_t value)
+{
+	if (__libc_single_threaded)
+		__atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + value,
+				 __ATOMIC_RELAXED);
+	else
+		__atomic_add_fetch(counter, value, __ATOMIC_RELAXED);
+}
+
+static inline bool ph_flag_take(bool *flag)
+{
+	if (__atomic_load_n(flag, __ATOMIC_RELAXED))
+		return false;
+	if (!__libc_single_threaded)
+		return !__atomic_exchange_n(flag, true, __ATOMIC_ACQUIRE);
+	__atomic_store_n(flag, true, __ATOMIC_RELAXED);
+	return true;
+}
+
+static inline void ph_flag_give(bool *flag)
+{
+	__atomic_store_n(flag, false, __ATOMIC_RELEASE);
+}
+
 #endif

@@ -11,6 +11,8 @@ static uint32_t find(const struct ph_ranges *set, uint64_t lo)
 {
 	uint32_t first = 0, n = set->n;
 
+	if (!n || set->v[n - 1].hi <= lo) /* ranges often come in order */
+		return n;
 	while (n) {
 		uint32_t half = n / 2;
 
@@ -66,7 +68,8 @@ void ph_ranges_add(struct ph_ranges *set, uint64_t lo, uint64_t hi)
 		hi = set->v[j].hi > hi ? set->v[j].hi : hi;
 	}
 	/* [i, j) melt into one. */
-	memmove(&set->v[i + 1], &set->v[j], (set->n - j) * sizeof(*set->v));
+	if (j < set->n)
+		memmove(&set->v[i + 1], &set->v[j], (set->n - j) * sizeof(*set->v));
 	set->v[i] = (struct ph_range){lo, hi};
 	set->n = set->n - (j - i) + 1;
 }

@@ -187,12 +187,6 @@ static void apply(struct ph_rec *rec)
 
 /* ---- locking ------------------------------------------------------------ */
 
-/* Marks the key of a line whose stripe is held, but which the record does not write.
- * Above the bits that tell lines of a stripe apart: it sorts behind the written ones. */
-#define COVERED (UINT64_C(1) << 40)
-_Static_assert(48 - 6 - PH_STRIPE_BITS < 40,
-	       "a line's number has its low bits in the key's high ones");
-
 static struct ph_stripe *stripe_of(const struct ph_rec *rec, uint64_t key)
 {
 	return &rec->heap->stripes[key >> (64 - PH_STRIPE_BITS)];
@@ -200,7 +194,7 @@ static struct ph_stripe *stripe_of(const struct ph_rec *rec, uint64_t key)
 
 static uint64_t line_of(uint64_t key)
 {
-	return (key & (COVERED - 1)) << PH_STRIPE_BITS | key >> (64 - PH_STRIPE_BITS);
+	return (key & (PH_COVERED - 1)) << PH_STRIPE_BITS | key >> (64 - PH_STRIPE_BITS);
 }
 
 /* Is a key the first of its stripe? Those of one stripe are neighbours. */
@@ -285,7 +279,7 @@ static void sort_lines(struct ph_rec *rec)
 		rec->nlines = make_unique(keys, rec->nlines);
 	rec->written = rec->nlines;
 	for (uint32_t i = 0; rec->covers && i < rec->nlines; i++)
-		rec->written -= keys[i] & COVERED ? 1 : 0;
+		rec->written -= keys[i] & PH_COVERED ? 1 : 0;
 }
 
 /* By its holder, whom vain attempts of others do not disturb. */
@@ -325,7 +319,7 @@ static void give_stripes(struct ph_rec *rec, uint64_t stamp)
 {
 	for (const uint64_t *key = rec->lines; key < rec->lines + rec->nlines; key++) {
 		struct ph_stripe *stripe = stripe_of(rec, *key);
-		bool raise = stamp && !(*key & COVERED);
+		bool raise = stamp && !(*key & PH_COVERED);
 
 		if (first_of_stripe(rec, key))
 			ph_bitlock_give(&stripe->word, raise ? stamp << 1 : word_of(stripe));
@@ -442,14 +436,10 @@ int ph_rec_lock(struct ph_rec *rec)
 	return err;
 }
 
-/* As many lines as there are stripes have them all. */
-void ph_rec_cover(struct ph_rec *rec, uint64_t offset, uint64_t length)
+void ph_rec_cover_lines(struct ph_rec *rec, uint64_t first, uint64_t n)
 {
-	uint64_t first = offset / PM_LINE, n = (offset + length - 1) / PM_LINE - first + 1;
-
-	rec->covers = true;
 	for (uint64_t i = 0; i < n && i < PH_STRIPES; i++)
-		ph_rec_key(rec, ph_line_key(first + i) | COVERED);
+		ph_rec_key(rec, ph_line_key(first + i) | PH_COVERED);
 }
 
 int ph_rec_lock_stripes(struct ph_rec *rec)
@@ -554,7 +544,7 @@ static void note_dirty(struct ph_rec *rec, uint64_t stamp)
 		uint32_t tag = ph_stripe_tag(lane->index, line), seen = stripe->tag;
 		bool noted = (seen & ~PH_TAG_MIXED) == tag && last > lane->visited;
 
-		if (!noted && ph_likely(!(*key & COVERED))) {
+		if (!noted && ph_likely(!(*key & PH_COVERED))) {
 			/* Not settled either: a line of the same stripe in this very record. */
 			if (!first || (last > settled &&
 				       (seen & PH_TAG_MIXED || (seen ^ tag) >> PH_TAG_LANE_BITS)))
@@ -563,7 +553,7 @@ static void note_dirty(struct ph_rec *rec, uint64_t stamp)
 			lane->dirty[lane->ndirty++] = line;
 		}
 		if (ph_likely(first))
-			raise = !(*key & COVERED);
+			raise = !(*key & PH_COVERED);
 		if (ph_likely(key + 1 == end || first_of_stripe(rec, key + 1)))
 			ph_bitlock_give(&stripe->word, raise ? stamp << 1 : word_of(stripe));
 	}
@@ -577,7 +567,7 @@ static int flush_lines(struct ph_rec *rec)
 	for (uint32_t i = 0; i < rec->nlines; i++) {
 		uint64_t key = rec->lines[i];
 
-		if (key & COVERED)
+		if (key & PH_COVERED)
 			continue;
 		__atomic_store_n(&stripe_of(rec, key)->tag, UINT32_MAX,
 				 __ATOMIC_RELAXED); /* mixed; no lane has it */

@@ -91,6 +91,8 @@ static inline void ph_rec_fini(struct ph_rec *rec)
 /* Make room for more words, or lines; false: no memory, and the error sticks. */
 bool ph_rec_grow_words(struct ph_rec *rec, uint32_t more);
 bool ph_rec_grow_lines(struct ph_rec *rec);
+/* Cover so many lines; as many as there are stripes have them all. */
+void ph_rec_cover_lines(struct ph_rec *rec, uint64_t first, uint64_t n);
 
 /* Behind the last word a line is kept free, for commit to fill the record up. */
 static inline bool ph_rec_room(struct ph_rec *rec, uint32_t more)
@@ -106,6 +108,12 @@ static inline uint64_t ph_line_key(uint64_t line)
 {
 	return line << (64 - PH_STRIPE_BITS) | line >> PH_STRIPE_BITS;
 }
+
+/* Marks the key of a line whose stripe is held, but which the record does not write.
+ * Above the bits that tell lines of a stripe apart: it sorts behind the written ones. */
+#define PH_COVERED (UINT64_C(1) << 40)
+_Static_assert(48 - 6 - PH_STRIPE_BITS < 40,
+	       "a line's number has its low bits in the key's high ones");
 
 /* Lines are sorted and made unique when they are locked; here only what is
  * obviously the same line is left out. */
@@ -166,7 +174,17 @@ void ph_rec_put(struct ph_rec *rec, uint64_t offset, uint64_t value);
  * all: ph_rec_cover() what is wanted, lock, unlock. 1: there is an open snapshot in one of the
  * stripes.
  */
-void ph_rec_cover(struct ph_rec *rec, uint64_t offset, uint64_t length);
+static inline void ph_rec_cover(struct ph_rec *rec, uint64_t offset, uint64_t length)
+{
+	uint64_t first = offset / PM_LINE, n = (offset + length - 1) / PM_LINE - first + 1;
+
+	rec->covers = true;
+	if (ph_likely(n == 1))
+		ph_rec_key(rec, ph_line_key(first) | PH_COVERED);
+	else
+		ph_rec_cover_lines(rec, first, n);
+}
+
 int ph_rec_lock_stripes(struct ph_rec *rec);
 void ph_rec_unlock_stripes(struct ph_rec *rec);
 

@@ -49,8 +49,7 @@ int ph_undo_guards(struct pheap *heap, const struct pheap_tx *tx, const struct p
 static struct ph_undo_log *take_from(struct ph_lane *lane)
 {
 	for (unsigned i = 0; i < PM_UNDO_LOGS; i++)
-		if (!__atomic_load_n(&lane->logs[i].used, __ATOMIC_RELAXED) &&
-		    !__atomic_exchange_n(&lane->logs[i].used, true, __ATOMIC_ACQUIRE))
+		if (ph_flag_take(&lane->logs[i].used))
 			return &lane->logs[i];
 	return NULL;
 }
@@ -95,6 +94,8 @@ static uint64_t bytes_for(const struct ph_range *range)
 {
 	uint64_t length = range->hi - range->lo, whole = length / ENTRY_DATA;
 
+	if (ph_likely(!whole))
+		return entry_bytes(length);
 	return whole * PM_PAGE + (length % ENTRY_DATA ? entry_bytes(length % ENTRY_DATA) : 0);
 }
 
@@ -156,53 +157,94 @@ static int make_room(struct pheap_tx *tx, const struct ph_range *ranges, uint32_
 
 /* ---- writing entries ---------------------------------------------------------------------- */
 
-struct entry_buffer {
-	struct pm_undo head;
-	char data[ENTRY_DATA];
-} __attribute__((aligned(64)));
-_Static_assert(sizeof(struct entry_buffer) == PM_PAGE, "an entry fills a page");
+/* Entries follow each other on media: they are copied there as many at a time as a
+ * page holds, the largest entry. */
+struct writer {
+	struct pheap_tx *tx;
+	struct ph_count *count;
+	uint64_t batch;	      /* number of the first entry under the fence */
+	struct ph_slab *area; /* where to go on, or NULL */
+	uint64_t to;	      /* where the buffer's first byte goes */
+	uint64_t bytes;	      /* in it */
+	uint64_t buffer[PM_PAGE / 8] __attribute__((aligned(64)));
+};
+_Static_assert(sizeof(struct pm_undo) + ENTRY_DATA == PM_PAGE, "an entry fills a page");
 
-static void put_entry(struct pheap_tx *tx, struct ph_count *count, uint32_t batch,
-		      enum pm_undo_type type, uint64_t target, uint64_t length, uint64_t data)
+static void write_out(struct writer *out)
 {
-	struct pheap *heap = tx->heap;
-	struct ph_undo *undo = &tx->undo;
-	struct entry_buffer buffer;
-	uint64_t bytes = entry_bytes(data), *words = (uint64_t *)&buffer;
+	struct pheap *heap = out->tx->heap;
 
-	memset((char *)&buffer + bytes - PM_LINE, 0, PM_LINE); /* the padding */
-	buffer.head.gen = undo->gen;
-	buffer.head.seq = (uint64_t)batch << 32 | undo->seq++;
-	buffer.head.target = (uint64_t)type << 56 | target;
-	buffer.head.length = length;
-	memcpy(buffer.data, ph_at(heap, target), data);
-	buffer.head.sum =
-		ph_sum_lines(heap->epoch ^ undo->log->head, undo->at, words, bytes / PM_LINE);
-	ph_copy_nt(&heap->pm, count, ph_at(heap, undo->at), &buffer, bytes);
+	ph_copy_nt(&heap->pm, out->count, ph_at(heap, out->to), out->buffer, out->bytes);
+	out->to += out->bytes;
+	out->bytes = 0;
+}
+
+static void put_entry(struct writer *out, enum pm_undo_type type, uint64_t target, uint64_t length,
+		      uint64_t data)
+{
+	struct pheap *heap = out->tx->heap;
+	struct ph_undo *undo = &out->tx->undo;
+	uint64_t bytes = entry_bytes(data), *words;
+
+	if (ph_unlikely(out->bytes + bytes > sizeof(out->buffer)))
+		write_out(out);
+	words = &out->buffer[out->bytes / 8];
+	memset((char *)words + bytes - PM_LINE, 0, PM_LINE); /* the padding */
+	words[1] = undo->gen;
+	words[2] = out->batch << 32 | undo->seq++;
+	words[3] = (uint64_t)type << 56 | target;
+	words[4] = length;
+	memcpy(&words[5], ph_at(heap, target), data);
+	words[0] = ph_sum_lines(heap->epoch ^ undo->log->head, undo->at, words, bytes / PM_LINE);
+	out->bytes += bytes;
 	undo->entries[undo->n++] = undo->at;
 	undo->at += bytes;
 }
 
-static void put_range(struct pheap_tx *tx, struct ph_count *count, uint32_t batch,
-		      const struct ph_range *range, struct ph_slab **area)
+/* The entry that says where the log goes on. */
+static void put_next(struct writer *out)
 {
-	struct ph_undo *undo = &tx->undo;
+	struct ph_undo *undo = &out->tx->undo;
+	struct ph_slab *next = out->area;
+
+	put_entry(out, PM_UNDO_NEXT, next->start, next->size, 0);
+	write_out(out);
+	undo->areas[undo->nareas++] = next;
+	undo->at = out->to = next->start;
+	undo->end = next->start + next->size; /* a multiple of lines */
+	out->area = NULL;
+}
+
+static void put_range(struct writer *out, const struct ph_range *range)
+{
+	struct ph_undo *undo = &out->tx->undo;
 	uint64_t part;
 
 	for (uint64_t at = range->lo; at < range->hi; at += part) {
 		part = range->hi - at < ENTRY_DATA ? range->hi - at : ENTRY_DATA;
-		if (undo->at + entry_bytes(part) + PM_LINE > undo->end) {
-			struct ph_slab *next = *area;
-
-			put_entry(tx, count, batch, PM_UNDO_NEXT, next->start, next->size, 0);
-			undo->areas[undo->nareas++] = next;
-			undo->at = next->start;
-			undo->end = next->start + next->size; /* a multiple of lines */
-			*area = NULL;
-		}
-		put_entry(tx, count, batch, PM_UNDO_DATA, at, part, part);
+		if (ph_unlikely(undo->at + entry_bytes(part) + PM_LINE > undo->end))
+			put_next(out);
+		put_entry(out, PM_UNDO_DATA, at, part, part);
 	}
-	count->snapshots++;
+}
+
+/* Entries for all ranges; area, if there is one, is taken where it is needed. */
+static void put_ranges(struct pheap_tx *tx, struct ph_count *count, const struct ph_range *ranges,
+		       uint32_t n, struct ph_slab **area)
+{
+	struct writer out;
+
+	out.tx = tx;
+	out.count = count;
+	out.batch = tx->undo.seq;
+	out.area = *area;
+	out.to = tx->undo.at;
+	out.bytes = 0;
+	for (uint32_t i = 0; i < n; i++)
+		put_range(&out, &ranges[i]);
+	write_out(&out);
+	count->snapshots += n;
+	*area = out.area;
 }
 
 /* U3: from now on, and until ph_undo_end(), records keep off the ranges. */
@@ -213,7 +255,7 @@ static void note_ranges(struct pheap_tx *tx, const struct ph_range *ranges, uint
 	for (uint32_t i = 0; i < n; i++) {
 		for (uint64_t line = ranges[i].lo / PM_LINE; line <= (ranges[i].hi - 1) / PM_LINE;
 		     line++)
-			__atomic_add_fetch(&ph_stripe_of(heap, line)->snaps, 1, __ATOMIC_RELAXED);
+			ph_counter_add(&ph_stripe_of(heap, line)->snaps, 1);
 		tx->undo.noted[tx->undo.nnoted++] = ranges[i];
 	}
 	pthread_mutex_lock(&heap->tx_lock);
@@ -242,7 +284,7 @@ static int check_ranges(struct pheap_tx *tx, const struct ph_range *ranges, uint
 					"the range at offset %#llx is snapshotted by another open "
 					"transaction",
 					(unsigned long long)ranges[i].lo);
-		err = ph_settle_range(tx->heap, ranges[i].lo, length, true); /* U3 */
+		err = ph_settle(tx->heap, ranges[i].lo, length, true); /* U3 */
 		if (err)
 			return err;
 	}
@@ -252,13 +294,11 @@ static int check_ranges(struct pheap_tx *tx, const struct ph_range *ranges, uint
 static int save_locked(struct pheap_tx *tx, struct ph_count *count, const struct ph_range *ranges,
 		       uint32_t n, bool shared, struct ph_slab **area)
 {
-	uint32_t batch = tx->undo.seq;
 	int err = check_ranges(tx, ranges, n, shared);
 
 	if (err)
 		return err;
-	for (uint32_t i = 0; i < n; i++)
-		put_range(tx, count, batch, &ranges[i], area);
+	put_ranges(tx, count, ranges, n, area);
 	note_ranges(tx, ranges, n);
 	return 0;
 }
@@ -319,19 +359,17 @@ int ph_undo_save(struct pheap_tx *tx, const struct ph_range *ranges, uint32_t n)
 
 void ph_undo_flush(struct pheap_tx *tx, struct ph_count *count)
 {
+	const struct ph_range *at = tx->undo.saved.v, *end = at + tx->undo.saved.n;
 	struct pheap *heap = tx->heap;
-	uint64_t next = 0; /* line: ranges are sorted, and each line is flushed once */
 
-	for (uint32_t i = 0; i < tx->undo.saved.n; i++) {
-		uint64_t first = tx->undo.saved.v[i].lo / PM_LINE;
-		uint64_t last = (tx->undo.saved.v[i].hi - 1) / PM_LINE;
+	/* Ranges are sorted: each line is flushed once, and neighbours together. */
+	while (at < end) {
+		uint64_t first = at->lo / PM_LINE, last = (at->hi - 1) / PM_LINE;
 
-		if (first < next)
-			first = next;
-		if (first <= last)
-			ph_flush(&heap->pm, count, ph_at(heap, first * PM_LINE),
-				 (last - first + 1) * PM_LINE);
-		next = last + 1;
+		for (at++; at < end && at->lo / PM_LINE <= last + 1; at++)
+			last = (at->hi - 1) / PM_LINE;
+		ph_flush(&heap->pm, count, ph_at(heap, first * PM_LINE),
+			 (last - first + 1) * PM_LINE);
 	}
 }
 
@@ -375,7 +413,7 @@ void ph_undo_end(struct pheap_tx *tx)
 	for (uint32_t i = 0; i < undo->nnoted; i++)
 		for (uint64_t line = undo->noted[i].lo / PM_LINE;
 		     line <= (undo->noted[i].hi - 1) / PM_LINE; line++)
-			__atomic_sub_fetch(&ph_stripe_of(heap, line)->snaps, 1, __ATOMIC_RELAXED);
+			ph_counter_add(&ph_stripe_of(heap, line)->snaps, UINT32_MAX); /* - 1 */
 	if (tx->listed) {
 		pthread_mutex_lock(&heap->tx_lock);
 		if (tx->prev)
@@ -389,7 +427,7 @@ void ph_undo_end(struct pheap_tx *tx)
 	}
 	for (uint32_t i = 0; i < undo->nareas; i++)
 		ph_large_free(heap, undo->areas[i], false);
-	__atomic_store_n(&undo->log->used, false, __ATOMIC_RELEASE);
+	ph_flag_give(&undo->log->used);
 	undo->log = NULL;
 	undo->saved.n = undo->n = undo->nareas = undo->nnoted = 0;
 	if (undo->saved.cap > KEEP || undo->cap > KEEP || undo->noted_cap > KEEP)
