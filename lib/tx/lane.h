@@ -97,16 +97,4 @@ static inline uint32_t ph_stripe_tag(uint32_t lane, uint64_t line)
  */
 int ph_settle_range(struct pheap *heap, uint64_t offset, uint64_t length, bool held);
 
-/* The same, where it is likely to be one line and settled. */
-static inline int ph_settle(struct pheap *heap, uint64_t offset, uint64_t length, bool held)
-{
-	uint64_t line = offset / PM_LINE;
-	uint64_t word = __atomic_load_n(&ph_stripe_of(heap, line)->word, __ATOMIC_ACQUIRE);
-
-	if (ph_likely((offset + length - 1) / PM_LINE == line && word >> 1 <= ph_settled(heap) &&
-		      (held || !(word & 1))))
-		return 0;
-	return ph_settle_range(heap, offset, length, held);
-}
-
 #endif

@@ -187,11 +187,6 @@ static void apply(struct ph_rec *rec)
 
 /* ---- locking ------------------------------------------------------------ */
 
-static struct ph_stripe *stripe_of(const struct ph_rec *rec, uint64_t key)
-{
-	return &rec->heap->stripes[key >> (64 - PH_STRIPE_BITS)];
-}
-
 static uint64_t line_of(uint64_t key)
 {
 	return (key & (PH_COVERED - 1)) << PH_STRIPE_BITS | key >> (64 - PH_STRIPE_BITS);
@@ -296,7 +291,7 @@ static ph_inline bool take_stripes(struct ph_rec *rec)
 	uint32_t snapped = 0;
 
 	for (; key < end; key++) {
-		struct ph_stripe *stripe = stripe_of(rec, *key);
+		struct ph_stripe *stripe = ph_stripe_of_key(rec->heap, *key);
 		uint64_t word;
 
 		if (ph_unlikely(!first_of_stripe(rec, key)))
@@ -318,7 +313,7 @@ static ph_inline bool take_stripes(struct ph_rec *rec)
 static void give_stripes(struct ph_rec *rec, uint64_t stamp)
 {
 	for (const uint64_t *key = rec->lines; key < rec->lines + rec->nlines; key++) {
-		struct ph_stripe *stripe = stripe_of(rec, *key);
+		struct ph_stripe *stripe = ph_stripe_of_key(rec->heap, *key);
 		bool raise = stamp && !(*key & PH_COVERED);
 
 		if (first_of_stripe(rec, key))
@@ -538,7 +533,7 @@ static void note_dirty(struct ph_rec *rec, uint64_t stamp)
 	bool raise = false;
 
 	for (; key < end; key++) {
-		struct ph_stripe *stripe = stripe_of(rec, *key);
+		struct ph_stripe *stripe = ph_stripe_of_key(rec->heap, *key);
 		bool first = first_of_stripe(rec, key);
 		uint64_t line = line_of(*key), last = word_of(stripe) >> 1;
 		uint32_t tag = ph_stripe_tag(lane->index, line), seen = stripe->tag;
@@ -569,7 +564,7 @@ static int flush_lines(struct ph_rec *rec)
 
 		if (key & PH_COVERED)
 			continue;
-		__atomic_store_n(&stripe_of(rec, key)->tag, UINT32_MAX,
+		__atomic_store_n(&ph_stripe_of_key(rec->heap, key)->tag, UINT32_MAX,
 				 __ATOMIC_RELAXED); /* mixed; no lane has it */
 		ph_flush(&heap->pm, rec->count, ph_at(heap, line_of(key) * PM_LINE), PM_LINE);
 	}

@@ -115,6 +115,11 @@ static inline uint64_t ph_line_key(uint64_t line)
 _Static_assert(48 - 6 - PH_STRIPE_BITS < 40,
 	       "a line's number has its low bits in the key's high ones");
 
+static inline struct ph_stripe *ph_stripe_of_key(const struct pheap *heap, uint64_t key)
+{
+	return &heap->stripes[key >> (64 - PH_STRIPE_BITS)];
+}
+
 /* Lines are sorted and made unique when they are locked; here only what is
  * obviously the same line is left out. */
 static inline void ph_rec_key(struct ph_rec *rec, uint64_t key)

@@ -28,13 +28,12 @@ static const enum ph_place places[] = {
 	[PH_DYING] = PH_IN_PUBLISHED,
 };
 
-int ph_target_find(struct pheap *heap, const char *what, const void *addr, uint64_t length,
-		   struct ph_target *target)
+int ph_target_judge(struct pheap *heap, const char *what, const void *addr, uint64_t length,
+		    struct ph_target *target)
 {
 	struct ph_object *object = &target->object;
 	enum ph_state state;
 
-	target->offset = ph_off(heap, addr);
 	if (in_root(heap, target->offset, length)) {
 		target->place = PH_IN_ROOT;
 		return 0;

@@ -20,12 +20,27 @@ struct ph_target {
 	uint64_t offset;
 };
 
+/* Where it is not the common case, with target->offset set. */
+int ph_target_judge(struct pheap *heap, const char *what, const void *addr, uint64_t length,
+		    struct ph_target *target);
+
 /*
  * Find the one object, or root, in which length bytes at addr lie. A message
  * that begins with what, and -EINVAL, where there is none.
  */
-int ph_target_find(struct pheap *heap, const char *what, const void *addr, uint64_t length,
-		   struct ph_target *target);
+static inline int ph_target_find(struct pheap *heap, const char *what, const void *addr,
+				 uint64_t length, struct ph_target *target)
+{
+	struct ph_object *object = &target->object;
+
+	target->offset = ph_off(heap, addr);
+	target->place = PH_IN_PUBLISHED;
+	if (ph_likely(ph_object_find(heap, target->offset, object) &&
+		      ph_state(object) == PH_PUBLISHED &&
+		      length <= object->start + object->slab->size - target->offset))
+		return 0;
+	return ph_target_judge(heap, what, addr, length, target);
+}
 
 /* Does the root whose reference is at offset exist? Again, under its stripe: it may
  * have been dropped since. */

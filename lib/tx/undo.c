@@ -136,8 +136,7 @@ static int make_room(struct pheap_tx *tx, const struct ph_range *ranges, uint32_
 	}
 	if (undo->n + entries > UINT32_MAX / 2 ||
 	    !grow((void **)&undo->entries, &undo->cap, undo->n + (uint32_t)entries,
-		  sizeof(*undo->entries)) ||
-	    !grow((void **)&undo->noted, &undo->noted_cap, undo->nnoted + n, sizeof(*undo->noted)))
+		  sizeof(*undo->entries)))
 		return ph_error(ENOMEM, "no memory for a snapshot");
 	if (undo->at + bytes + PM_LINE <= undo->end)
 		return 0;
@@ -179,26 +178,34 @@ static void write_out(struct writer *out)
 	out->bytes = 0;
 }
 
+/* Fill in an entry of so many bytes at words, but for its data and the padding. */
+static void seal_entry(struct writer *out, uint64_t *words, enum pm_undo_type type, uint64_t target,
+		       uint64_t length, uint64_t bytes)
+{
+	struct ph_undo *undo = &out->tx->undo;
+
+	words[1] = undo->gen;
+	words[2] = out->batch << 32 | undo->seq++;
+	words[3] = (uint64_t)type << 56 | target;
+	words[4] = length;
+	words[0] = ph_sum_lines(out->tx->heap->epoch ^ undo->log->head, undo->at, words,
+				bytes / PM_LINE);
+	out->bytes += bytes;
+	undo->entries[undo->n++] = undo->at;
+	undo->at += bytes;
+}
+
 static void put_entry(struct writer *out, enum pm_undo_type type, uint64_t target, uint64_t length,
 		      uint64_t data)
 {
-	struct pheap *heap = out->tx->heap;
-	struct ph_undo *undo = &out->tx->undo;
 	uint64_t bytes = entry_bytes(data), *words;
 
 	if (ph_unlikely(out->bytes + bytes > sizeof(out->buffer)))
 		write_out(out);
 	words = &out->buffer[out->bytes / 8];
 	memset((char *)words + bytes - PM_LINE, 0, PM_LINE); /* the padding */
-	words[1] = undo->gen;
-	words[2] = out->batch << 32 | undo->seq++;
-	words[3] = (uint64_t)type << 56 | target;
-	words[4] = length;
-	memcpy(&words[5], ph_at(heap, target), data);
-	words[0] = ph_sum_lines(heap->epoch ^ undo->log->head, undo->at, words, bytes / PM_LINE);
-	out->bytes += bytes;
-	undo->entries[undo->n++] = undo->at;
-	undo->at += bytes;
+	memcpy(&words[5], ph_at(out->tx->heap, target), data);
+	seal_entry(out, words, type, target, length, bytes);
 }
 
 /* The entry that says where the log goes on. */
@@ -220,6 +227,15 @@ static void put_range(struct writer *out, const struct ph_range *range)
 	struct ph_undo *undo = &out->tx->undo;
 	uint64_t part;
 
+	if (ph_likely(range->hi - range->lo == 8 && undo->at + 2 * PM_LINE <= undo->end &&
+		      out->bytes + PM_LINE <= sizeof(out->buffer))) { /* a word */
+		uint64_t *words = &out->buffer[out->bytes / 8];
+
+		memcpy(&words[5], ph_at(out->tx->heap, range->lo), 8);
+		words[6] = words[7] = 0;
+		seal_entry(out, words, PM_UNDO_DATA, range->lo, 8, PM_LINE);
+		return;
+	}
 	for (uint64_t at = range->lo; at < range->hi; at += part) {
 		part = range->hi - at < ENTRY_DATA ? range->hi - at : ENTRY_DATA;
 		if (ph_unlikely(undo->at + entry_bytes(part) + PM_LINE > undo->end))
@@ -248,16 +264,15 @@ static void put_ranges(struct pheap_tx *tx, struct ph_count *count, const struct
 }
 
 /* U3: from now on, and until ph_undo_end(), records keep off the ranges. */
-static void note_ranges(struct pheap_tx *tx, const struct ph_range *ranges, uint32_t n)
+static void note_ranges(struct pheap_tx *tx, const struct ph_rec *held,
+			const struct ph_range *ranges, uint32_t n)
 {
 	struct pheap *heap = tx->heap;
 
-	for (uint32_t i = 0; i < n; i++) {
-		for (uint64_t line = ranges[i].lo / PM_LINE; line <= (ranges[i].hi - 1) / PM_LINE;
-		     line++)
-			ph_counter_add(&ph_stripe_of(heap, line)->snaps, 1);
-		tx->undo.noted[tx->undo.nnoted++] = ranges[i];
-	}
+	memcpy(&tx->undo.noted[tx->undo.nnoted], held->lines, held->nlines * sizeof(uint64_t));
+	tx->undo.nnoted += held->nlines;
+	for (uint32_t i = 0; i < held->nlines; i++)
+		ph_counter_add(&ph_stripe_of_key(heap, held->lines[i])->snaps, 1);
 	pthread_mutex_lock(&heap->tx_lock);
 	for (uint32_t i = 0; i < n; i++)
 		ph_ranges_add(&tx->undo.saved, ranges[i].lo, ranges[i].hi);
@@ -273,8 +288,11 @@ static void note_ranges(struct pheap_tx *tx, const struct ph_range *ranges, uint
 }
 
 /* With the stripes of all ranges held; shared: some have open snapshots. */
-static int check_ranges(struct pheap_tx *tx, const struct ph_range *ranges, uint32_t n, bool shared)
+static int check_ranges(struct pheap_tx *tx, const struct ph_rec *held,
+			const struct ph_range *ranges, uint32_t n, bool shared)
 {
+	if (ph_likely(!shared && held->stamp <= ph_settled(tx->heap)))
+		return 0;
 	for (uint32_t i = 0; i < n; i++) {
 		uint64_t length = ranges[i].hi - ranges[i].lo;
 		int err;
@@ -284,22 +302,23 @@ static int check_ranges(struct pheap_tx *tx, const struct ph_range *ranges, uint
 					"the range at offset %#llx is snapshotted by another open "
 					"transaction",
 					(unsigned long long)ranges[i].lo);
-		err = ph_settle(tx->heap, ranges[i].lo, length, true); /* U3 */
+		err = ph_settle_range(tx->heap, ranges[i].lo, length, true); /* U3 */
 		if (err)
 			return err;
 	}
 	return 0;
 }
 
-static int save_locked(struct pheap_tx *tx, struct ph_count *count, const struct ph_range *ranges,
-		       uint32_t n, bool shared, struct ph_slab **area)
+static int save_locked(struct pheap_tx *tx, const struct ph_rec *held,
+		       const struct ph_range *ranges, uint32_t n, bool shared,
+		       struct ph_slab **area)
 {
-	int err = check_ranges(tx, ranges, n, shared);
+	int err = check_ranges(tx, held, ranges, n, shared);
 
 	if (err)
 		return err;
-	put_ranges(tx, count, ranges, n, area);
-	note_ranges(tx, ranges, n);
+	put_ranges(tx, held->count, ranges, n, area);
+	note_ranges(tx, held, ranges, n);
 	return 0;
 }
 
@@ -327,9 +346,14 @@ static int save(struct pheap_tx *tx, struct ph_rec *held, const struct ph_range 
 		err = ph_error(ENOMEM, "no memory for a snapshot");
 	for (uint32_t i = 0; i < n && !err; i++)
 		ph_rec_cover(held, ranges[i].lo, ranges[i].hi - ranges[i].lo);
+	if (!err && !held->error &&
+	    (tx->undo.nnoted > UINT32_MAX / 4 ||
+	     !grow((void **)&tx->undo.noted, &tx->undo.noted_cap, tx->undo.nnoted + held->nlines,
+		   sizeof(*tx->undo.noted))))
+		err = ph_error(ENOMEM, "no memory for a snapshot");
 	if (!err) {
 		shared = ph_rec_lock_stripes(held);
-		err = shared < 0 ? shared : save_locked(tx, held->count, ranges, n, shared, &area);
+		err = shared < 0 ? shared : save_locked(tx, held, ranges, n, shared, &area);
 		if (shared >= 0)
 			ph_rec_unlock_stripes(held);
 	}
@@ -410,10 +434,8 @@ void ph_undo_end(struct pheap_tx *tx)
 
 	if (!undo->log)
 		return;
-	for (uint32_t i = 0; i < undo->nnoted; i++)
-		for (uint64_t line = undo->noted[i].lo / PM_LINE;
-		     line <= (undo->noted[i].hi - 1) / PM_LINE; line++)
-			ph_counter_add(&ph_stripe_of(heap, line)->snaps, UINT32_MAX); /* - 1 */
+	for (uint32_t i = 0; i < undo->nnoted; i++) /* by - 1 */
+		ph_counter_add(&ph_stripe_of_key(heap, undo->noted[i])->snaps, UINT32_MAX);
 	if (tx->listed) {
 		pthread_mutex_lock(&heap->tx_lock);
 		if (tx->prev)

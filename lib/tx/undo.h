@@ -46,7 +46,7 @@ struct ph_undo {
 	struct ph_slab **areas; /* spans the log goes on in */
 	uint32_t nareas;
 	struct ph_ranges saved; /* heap.tx_lock */
-	struct ph_range *noted; /* what was counted in the stripes, range by range */
+	uint64_t *noted;	/* keys of lines, as counted in the stripes: see record.h */
 	uint32_t nnoted, noted_cap;
 };
 
