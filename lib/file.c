@@ -22,6 +22,8 @@
 
 #include <libpmem.h>
 
+#include "dax.h"
+
 static int lock_file(struct ph_file *file, const char *path, bool shared)
 {
 	if (!flock(file->fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB))
@@ -132,6 +134,8 @@ int ph_file_open(struct ph_file *file, const char *path, bool readonly)
 			       (long long)st.st_size,
 			       (uint64_t)st.st_size < PHEAP_MIN_SIZE ? "small" : "large");
 	file->size = (uint64_t)st.st_size;
+	if (!err)
+		err = ph_dax_check(file->fd, path);
 	if (err)
 		ph_file_close(file);
 	return err;
@@ -168,6 +172,7 @@ int ph_file_map(struct ph_file *file, const char *path)
 
 	if (file->readonly) {
 		file->base = map_aligned(length, MAP_PRIVATE | MAP_NORESERVE, file->fd);
+		is_pmem = ph_dax_is(file->fd);
 	} else {
 		char self[32];
 

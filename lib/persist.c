@@ -17,6 +17,11 @@ static uint64_t lines_of(const void *addr, size_t length)
 	return last - first + 1;
 }
 
+bool ph_auto_flush(void)
+{
+	return pmem_has_auto_flush() == 1;
+}
+
 /* msync is a cancellation point, and callers hold locks: keep cancellation out. */
 static void write_back(struct ph_persist *pm, const void *addr, size_t length)
 {
@@ -70,7 +75,8 @@ void ph_flush(struct ph_persist *pm, struct ph_count *count, const void *addr, s
 		return;
 	switch (pm->backend) {
 	case PH_PMEM:
-		count->flushed_lines += lines_of(addr, length);
+		if (!pm->auto_flush)
+			count->flushed_lines += lines_of(addr, length);
 		pmem_flush(addr, length);
 		break;
 	case PH_MSYNC:

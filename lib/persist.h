@@ -61,8 +61,13 @@ struct ph_persist {
 	enum ph_backend backend;
 	const struct ph_hook *hook; /* with PH_HOOK only */
 	void *hook_arg;
-	int failed; /* atomic; negative code once a write-back failed */
+	int failed;	 /* atomic; negative code once a write-back failed */
+	bool auto_flush; /* pmem: the caches are durable too (eADR) */
 };
+
+/* Are the processor's caches written back when the power fails? libpmem then leaves
+ * out every flush; fences stay. */
+bool ph_auto_flush(void);
 
 /* Does an operation have to log at all? */
 static inline bool ph_logs(const struct ph_persist *pm)

@@ -88,6 +88,8 @@ static int choose_durability(struct pheap *heap, const char *path, const struct 
 				"(for tests: PHEAP_FORCE_PMEM)",
 				path);
 	heap->media.backend = media_backend(file, opts->flags);
+	heap->media.auto_flush = heap->media.backend == PH_PMEM && ph_auto_flush();
+	heap->pm.auto_flush = heap->media.auto_flush;
 	heap->pm.backend = heap->durability == PHEAP_PROCESS ? PH_NONE : heap->media.backend;
 	return 0;
 }

@@ -16,7 +16,7 @@ die()
 }
 
 # Packages that a C program with libpmem and its build need anywhere.
-build_packages=(gcc libc6-dev meson ninja-build pkg-config libpmem-dev libjson-c-dev)
+build_packages=(gcc libc6-dev meson ninja-build pkg-config libpmem-dev libpmem2-dev libjson-c-dev)
 
 is_installed()
 {
@@ -34,8 +34,9 @@ as_root()
 	fi
 }
 
-# need_packages NAME...: install those that are missing.
-need_packages()
+# try_packages NAME...: install those that are missing. Where that cannot be done, say
+# why, and fail.
+try_packages()
 {
 	local missing=() name
 
@@ -48,15 +49,23 @@ need_packages()
 	done
 	[ ${#missing[@]} -gt 0 ] || return 0
 	if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then
-		die "packages are missing, and only root may install them. As root:
+		say "Packages are missing, and only root may install them. As root:
 	apt-get install ${missing[*]}"
+		return 1
 	fi
 	say "Installing ${missing[*]}"
 	as_root apt-get -qq -o DPkg::Lock::Timeout=60 update ||
 		say "The lists of packages could not be updated. Trying with those there are."
 	as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=60 \
-		install --no-install-recommends "${missing[@]}" >/dev/null ||
-		die "apt-get could not install ${missing[*]}; its messages are above"
+		install --no-install-recommends "${missing[@]}" >/dev/null && return
+	say "apt-get could not install ${missing[*]}; its messages are above"
+	return 1
+}
+
+# need_packages NAME...: the same, and nothing goes on without them.
+need_packages()
+{
+	try_packages "$@" || die "packages that are needed are missing"
 }
 
 # build_in FOLDER OPTION...: configure, or configure again, and compile.

@@ -95,9 +95,9 @@ PHEAP_API pheap_t *pheap_create(const char *path, const struct pheap_options *op
  * process too.
  *
  * Crash: recovery may be interrupted anywhere and runs again at the next open.
- * Errors: EUCLEAN (damaged: message and errno say what and where, and nothing
- * has been written), EPROTONOSUPPORT, EINVAL (layout differs), EBUSY, ENOTSUP,
- * ENOMEM and those of open(2). Thread-safe.
+ * Errors: EUCLEAN (damaged, or on persistent memory with bad blocks: message and
+ * errno say what and where, and nothing has been written), EPROTONOSUPPORT, EINVAL
+ * (layout differs), EBUSY, ENOTSUP, ENOMEM and those of open(2). Thread-safe.
  */
 PHEAP_API pheap_t *pheap_open(const char *path, const struct pheap_options *opts);
 
@@ -122,7 +122,7 @@ struct pheap_info {
 	unsigned format;     /* version of the media format */
 	unsigned durability; /* in force: PHEAP_POWER ... */
 	const char *backend; /* "pmem", "msync", "none", "volatile", "simulator" */
-	int is_pmem;	     /* what libpmem says of the mapping */
+	int is_pmem;	     /* what libpmem says of the mapping; read-only: DAX file */
 	int recovered;	     /* this open had to recover the pool */
 	int readonly;
 	uint64_t granules;   /* 64 KiB units for data */

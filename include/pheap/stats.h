@@ -15,7 +15,7 @@ struct pheap_stats {
 
 	/* Since the heap was opened, by all threads, recovery and open included. */
 	uint64_t fences;	/* store fences; with msync: write-backs waited for */
-	uint64_t flushed_lines; /* 64-byte lines flushed from the cache */
+	uint64_t flushed_lines; /* 64-byte lines flushed from the cache; eADR: 0 */
 	uint64_t nt_lines;	/* lines written with non-temporal stores */
 	uint64_t records;	/* redo records committed */
 	uint64_t record_lines;	/* ring lines they took */
