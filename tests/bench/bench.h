@@ -35,6 +35,7 @@ enum {
 	SLOTS = 1024,	  /* of a worker, and of what workers share */
 	PICKS = 1 << 15,  /* random choices made before the clock starts */
 	EXTRAS = 4,
+	OPEN_HOLE = 16,	   /* pools that are opened: one object in so many was freed */
 	BATCH_STRIDE = 16, /* tx_batch64: slots between two links, so that each has its line */
 	NOTE_MAX = 4096,   /* a path */
 	PATH_LENGTH = 256,
@@ -177,6 +178,7 @@ struct worker {
 	const char *path; /* of the pool */
 	bool quick;
 	bool count; /* fences are being counted: do nothing that is not the operation */
+	void (*afterwards)(struct worker *w); /* when they have been: what else to count */
 	/* Of a loop that takes the time itself, with struct timer. */
 	double ns;     /* for each operation */
 	double waited; /* part of that time that it was kept from a processor */

@@ -464,6 +464,9 @@ static void count(struct reply *reply, uint64_t n)
 	count_calls(reply, n);
 	if (worth_stepping(reply))
 		count_instructions(reply);
+	if (workers[0].afterwards)
+		workers[0].afterwards(&workers[0]);
+	memcpy(reply->extra, workers[0].extra, sizeof(reply->extra));
 }
 
 /* ---- the child ----------------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
 /*
- * count.h - two ways to count fences from outside a library.
+ * count.h - ways to count from outside a library: fences, and lines that are touched.
  */
 #ifndef COUNT_H
 #define COUNT_H
@@ -32,5 +32,12 @@ static inline struct tally steps_tally(const struct steps *steps)
 {
 	return (struct tally){steps->fences, steps->flushes + steps->nt_bytes / 64};
 }
+
+/*
+ * watch.c: the lines of a range, in pages, that the calling thread touches.
+ */
+void watch_begin(void *base, size_t length);
+unsigned watch_lines(void); /* since the last call, each once */
+void watch_end(void);
 
 #endif

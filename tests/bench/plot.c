@@ -1,6 +1,6 @@
 /*
- * plot.c - a chart of the table, as SVG: for each row a bar for each system, on a
- * logarithmic scale. Written by hand, so that it needs no other program.
+ * plot.c - a chart of the table, as SVG: for each row a line, with a dot for each system
+ * on a logarithmic scale. Written by hand, so that it needs no other program.
  */
 #include <errno.h>
 #include <math.h>
@@ -8,10 +8,10 @@
 
 #include "results.h"
 
-#define BAR 12
-#define GAP 14
-#define LEFT 220
-#define WIDTH 640 /* of the longest bar */
+#define LINE 17 /* from one row to the next */
+#define LEFT 230
+#define WIDTH 700
+#define TOP 78
 
 static const char *const colors[SYSTEMS] = {
 	[S_PHEAP] = "#1b6ca8",	  [S_PROCESS] = "#4a9bd1",  [S_VOLATILE] = "#9ccbe8",
@@ -19,99 +19,118 @@ static const char *const colors[SYSTEMS] = {
 	[S_JEMALLOC] = "#d68910", [S_TCMALLOC] = "#2e8b57", [S_TBBMALLOC] = "#b07d62",
 };
 
-static unsigned bars_of(const struct block *block)
+static bool any(const struct block *block)
 {
-	unsigned n = 0;
-
 	for (unsigned s = 0; s < SYSTEMS; s++)
-		n += block->cells[s].one.n > 0;
-	return n;
+		if (block->cells[s].one.n)
+			return true;
+	return false;
 }
 
-/* The range of all values, in whole powers of ten. */
-static void find_range(const struct results *results, double *low, double *high)
+static struct {
+	double low, high; /* powers of ten */
+} range;
+
+static double x_of(double ns)
 {
-	*low = INFINITY;
-	*high = 0;
+	return LEFT + WIDTH * (log10(ns) - range.low) / (range.high - range.low);
+}
+
+/* Of all values, in whole powers of ten. */
+static void find_range(const struct results *results)
+{
+	range.low = INFINITY;
+	range.high = -INFINITY;
 	for (unsigned i = 0; i < row_count; i++)
 		for (unsigned s = 0; s < SYSTEMS; s++) {
 			double ns = cell_ns(&results->blocks[i], s);
 
-			if (ns > 0) {
-				*low = fmin(*low, floor(log10(ns)));
-				*high = fmax(*high, ceil(log10(ns)));
-			}
+			if (!(ns > 0))
+				continue;
+			range.low = fmin(range.low, floor(log10(ns)));
+			range.high = fmax(range.high, ceil(log10(ns)));
 		}
-	if (*high <= *low)
-		*high = *low + 1;
+	if (!(range.high > range.low))
+		range.high = range.low + 1;
 }
 
-static void draw_grid(FILE *file, double low, double high, unsigned height)
+static void draw_grid(FILE *file, unsigned bottom)
 {
-	for (double power = low; power <= high; power++) {
-		double x = LEFT + WIDTH * (power - low) / (high - low);
+	static const char *const units[] = {"ns", "\302\265s", "ms", "s"};
 
-		fprintf(file, "<line x1='%.1f' y1='30' x2='%.1f' y2='%u' stroke='#ddd'/>\n", x, x,
-			height);
-		fprintf(file, "<text x='%.1f' y='24' text-anchor='middle'>%g</text>\n", x,
-			pow(10, power));
+	for (double power = range.low; power <= range.high; power++) {
+		double x = x_of(pow(10, power));
+
+		fprintf(file, "<path d='M%.1f %u V%u' stroke='#ddd'/>\n", x, TOP - 12, bottom);
+		unsigned unit = power < 0 ? 0 : (unsigned)fmin(3, power / 3);
+
+		fprintf(file, "<text x='%.1f' y='%u' text-anchor='middle'>%g %s</text>\n", x,
+			TOP - 16, pow(10, power - 3 * unit), units[unit]);
 	}
 }
 
-static unsigned draw_block(FILE *file, const struct block *block, unsigned y, double low,
-			   double high)
+static void draw_legend(FILE *file)
 {
+	fprintf(file, "<text x='8' y='18' font-size='13'>ns per operation (space64: bytes per "
+		      "object; open: ns of one open)</text>\n"
+		      "<text x='8' y='34'>Hollow: other programs had a part in it. Upright line: "
+		      "one non-temporal store + SFENCE.</text>\n");
+	for (unsigned s = 0; s < SYSTEMS; s++)
+		fprintf(file,
+			"<circle cx='%u' cy='46' r='4' fill='%s'/><text x='%u' y='50'>%s</text>\n",
+			14 + 104 * s, colors[s], 21 + 104 * s, systems[s]->name);
+}
+
+/* The first systems last, so that they lie on top. */
+static void draw_block(FILE *file, const struct block *block, double y)
+{
+	double floor_ns = series_ns(&block->floor);
 	char size[32];
 
-	if (!bars_of(block))
-		return y;
 	row_size(block->row, size, sizeof(size));
-	fprintf(file, "<text x='4' y='%u' font-weight='bold'>%s %s, %u thread%s</text>\n",
-		y + BAR - 2, workloads[block->row->workload].name, size, block->row->threads,
-		block->row->threads == 1 ? "" : "s");
-	y += BAR + 2;
-	for (unsigned s = 0; s < SYSTEMS; s++) {
-		double ns = cell_ns(block, s), length;
+	fprintf(file,
+		"<path d='M%u %.1f H%u' stroke='#eee'/><text x='%u' y='%.1f' "
+		"text-anchor='end'>%s %s, %u thread%s</text>\n",
+		LEFT, y, LEFT + WIDTH, LEFT - 10, y + 4, workloads[block->row->workload].name, size,
+		block->row->threads, block->row->threads == 1 ? "" : "s");
+	if (floor_ns > 0)
+		fprintf(file, "<path d='M%.1f %.1f v%u' stroke='black' stroke-width='1.5'/>\n",
+			x_of(floor_ns), y - LINE / 2.0, LINE);
+	for (unsigned s = SYSTEMS; s-- > 0;) {
+		bool hollow = series_disturbed(&block->cells[s].one) &&
+			      !(workloads[block->row->workload].flags & WORK_NO_TIME);
+		double ns = cell_ns(block, s);
 
-		if (!(ns > 0))
-			continue;
-		length = fmax(1, WIDTH * (log10(ns) - low) / (high - low));
-		fprintf(file, "<text x='%u' y='%u' text-anchor='end'>%s</text>\n", LEFT - 6,
-			y + BAR - 3, systems[s]->name);
-		fprintf(file, "<rect x='%u' y='%u' width='%.1f' height='%u' fill='%s'/>\n", LEFT, y,
-			length, BAR - 1, colors[s]);
-		fprintf(file, "<text x='%.1f' y='%u'>%.4g</text>\n", LEFT + length + 4, y + BAR - 3,
-			ns);
-		y += BAR;
+		if (ns > 0)
+			fprintf(file, "<circle cx='%.1f' cy='%.1f' r='4' fill='%s' stroke='%s'/>\n",
+				x_of(ns), y, hollow ? "white" : colors[s], colors[s]);
 	}
-	return y + GAP;
 }
 
 bool plot(const struct results *results, const char *path)
 {
 	FILE *file = fopen(path, "we");
-	unsigned height = 50, y = 40;
-	double low, high;
+	unsigned n = 0, bottom;
 
 	if (!file) {
 		fprintf(stderr, "compare: cannot write %s: %s\n", path, strerror(errno));
 		return false;
 	}
 	for (unsigned i = 0; i < row_count; i++)
-		if (bars_of(&results->blocks[i]))
-			height += (bars_of(&results->blocks[i]) + 1) * BAR + 2 + GAP;
-	find_range(results, &low, &high);
+		n += any(&results->blocks[i]);
+	bottom = TOP + n * LINE;
+	find_range(results);
 	fprintf(file,
 		"<svg xmlns='http://www.w3.org/2000/svg' width='%u' height='%u' "
-		"font-family='sans-serif' font-size='10'>\n"
-		"<rect width='100%%' height='100%%' fill='white'/>\n"
-		"<text x='4' y='12'>ns per operation, logarithmic (space64: bytes per object; "
-		"open: ns "
-		"of one open)</text>\n",
-		LEFT + WIDTH + 80, height);
-	draw_grid(file, low, high, height - 10);
+		"font-family='sans-serif' font-size='11'>\n"
+		"<rect width='100%%' height='100%%' fill='white'/>\n",
+		LEFT + WIDTH + 30, bottom + 10);
+	draw_legend(file);
+	draw_grid(file, bottom);
+	n = 0;
 	for (unsigned i = 0; i < row_count; i++)
-		y = draw_block(file, &results->blocks[i], y, low, high);
+		if (any(&results->blocks[i]))
+			draw_block(file, &results->blocks[i], TOP + LINE * (n++ + 0.3));
 	fprintf(file, "</svg>\n");
 	if (fclose(file)) {
 		fprintf(stderr, "compare: cannot write %s: %s\n", path, strerror(errno));

@@ -160,7 +160,8 @@ static void print_extras(const struct block *block, unsigned s)
 		       x[2] / x[3]);
 		break;
 	case W_STEADY:
-		printf("# steady %s %s: %.1f MiB requested, %.1f in blocks, %.1f in spans: "
+		printf("# steady %s %s, live set of 16384 objects: %.1f MiB requested, %.1f in "
+		       "blocks, %.1f in spans: "
 		       "internal "
 		       "fragmentation %.2f %%, external %.2f %%\n",
 		       size, systems[s]->name, mib(x[0]), mib(x[1]), mib(x[2]),
@@ -169,11 +170,15 @@ static void print_extras(const struct block *block, unsigned s)
 	case W_OPEN_CLEAN:
 	case W_OPEN_CRASH:
 		printf("# %s %s: %.3f ms, %.0f KiB of anonymous memory; first 1000 allocations: "
-		       "mean "
-		       "%.0f ns, at most %.0f ns%s\n",
+		       "mean %.0f ns, at most %.0f ns%s\n",
 		       workloads[block->row->workload].name, systems[s]->name,
 		       cell_ns(block, s) / 1e6, x[0] / 1024, x[1], x[2],
 		       x[3] > 0 ? "; recovered" : "");
+		if (block->cells[s].count.extra[1] > 0)
+			printf("# %s %s: lines of metadata that the first 1000 allocations touch, "
+			       "counted by protection: mean %.3f, at most %.0f\n",
+			       workloads[block->row->workload].name, systems[s]->name,
+			       block->cells[s].count.extra[1], block->cells[s].count.extra[2]);
 		break;
 	default:
 		break;

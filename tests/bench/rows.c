@@ -31,9 +31,11 @@ const struct workload workloads[WORKLOADS] = {
 		       "(in its "
 		       "heap, blocks of 64 KiB), one by one by others"},
 	[W_FRAGBENCH] = {"fragbench", WORK_FRESH | WORK_NO_TIME,
-			 "reserve or free: fill, free 90 % at random, fill with another size"},
+			 "reserve or free: fill 64 MiB (--quick: 16), free 90 % at random, fill "
+			 "with another size"},
 	[W_STEADY] = {"steady", WORK_FRESH | WORK_NO_TIME,
-		      "replace a random object of a live set; small sizes as likely as large ones"},
+		      "replace a random one of 16384 live objects, 10 million times (--quick: 1 "
+		      "million); each doubling of the size is as likely"},
 	[W_LINKED_PAIR] = {"linked_pair", WORK_DURABLE | WORK_INDEPENDENT,
 			   "publish and retire one object"},
 	[W_LINKED_RING] = {"linked_ring", WORK_DURABLE | WORK_INDEPENDENT,
@@ -57,11 +59,13 @@ const struct workload workloads[WORKLOADS] = {
 			  "one object allocated and linked, or unlinked and freed; 64 in a "
 			  "transaction, the links in 64 lines"},
 	[W_SPACE64] = {"space64", WORK_FRESH | WORK_NO_HEAP | WORK_NO_TIME,
-		       "ns_per_op is bytes of the pool for each object, until it is full"},
+		       "ns_per_op is bytes of a pool of 64 MiB for each object, until it is full"},
 	[W_OPEN_CLEAN] = {"open_clean", WORK_FRESH | WORK_NO_HEAP,
-			  "ns_per_op is one open of a pool that was closed"},
+			  "ns_per_op is one open of a pool that was closed; 10 million objects in "
+			  "4 GiB (--quick: 1 million), and holes of freed ones"},
 	[W_OPEN_CRASH] = {"open_crash", WORK_FRESH | WORK_NO_HEAP,
-			  "ns_per_op is one open of a pool after kill -9"},
+			  "ns_per_op is one open of such a pool after kill -9 with 16 full rings "
+			  "and an open transaction of 1 MiB"},
 	[W_BUILD] = {"build", WORK_FRESH | WORK_NO_HEAP, ""},
 	[W_CRASH] = {"crash", WORK_FRESH | WORK_NO_HEAP, ""},
 };

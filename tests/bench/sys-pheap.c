@@ -11,7 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bench.h"
+#include "count.h"
+#include "layout.h"
 
 static pheap_t *heap;
 
@@ -301,12 +302,16 @@ struct link {
 	uint64_t payload[7];
 };
 
-static uint64_t chain(uint64_t max)
+/* holes: slots for others in between, which are to be freed; or NULL. */
+static uint64_t chain(uint64_t max, pheap_ref *holes)
 {
 	pheap_ref *slot = pheap_root(heap);
 	uint64_t n;
 
 	for (n = 0; n < max; n++) {
+		if (holes && n % OPEN_HOLE == 0)
+			must(pheap_alloc_into(heap, &holes[n / OPEN_HOLE], sizeof(struct link),
+					      NULL));
 		int err = pheap_alloc_into(heap, slot, sizeof(struct link), NULL);
 
 		if (err == -ENOSPC)
@@ -323,7 +328,7 @@ static uint64_t loop_space64(struct worker *w, uint64_t n)
 	struct pheap_options opts = options_of(durability_now, size);
 
 	heap = made(pheap_create(durability_now == PHEAP_VOLATILE ? NULL : w->path, &opts));
-	n = chain(UINT64_MAX);
+	n = chain(UINT64_MAX, NULL);
 	w->ns = (double)size / (double)n;
 	return n;
 }
@@ -331,12 +336,17 @@ static uint64_t loop_space64(struct worker *w, uint64_t n)
 static uint64_t loop_build(struct worker *w, uint64_t n)
 {
 	struct pheap_options opts = options_of(durability_now, open_pool_size(w->quick));
+	pheap_ref *holes;
 
 	heap = made(pheap_create(w->path, &opts));
-	n = chain(open_objects(w->quick));
+	holes = publish_zeros(made(pheap_named_root(heap, "holes")),
+			      open_objects(w->quick) / OPEN_HOLE * sizeof(*holes));
+	n = chain(open_objects(w->quick), holes);
 	if (n < open_objects(w->quick))
 		die("only %llu objects of 64 bytes fit in the pool that is to be opened",
 		    (unsigned long long)n);
+	for (uint64_t i = 0; i < n / OPEN_HOLE; i++)
+		must(pheap_retire(heap, &holes[i]));
 	must(pheap_close(heap));
 	heap = NULL;
 	return n;
@@ -451,6 +461,35 @@ static void time_first(struct worker *w)
 	}
 }
 
+/* Metadata, which lies before the granules for data: of a pool of one zone, all of it. */
+static size_t metadata_length(void)
+{
+	const char *base = ((const struct pheap_view *)heap)->base;
+	const struct pm_zone *zone = (const void *)(base + PM_ZONE_TABLE);
+
+	return zone->data;
+}
+
+/* extra[1], [2]: mean and maximum of the lines of metadata on media that each of the
+ * first 1000 allocations touches. */
+static void watch_first(struct worker *w)
+{
+	const unsigned n = 1000;
+
+	w->extra[1] = w->extra[2] = 0;
+	watch_begin(((struct pheap_view *)heap)->base, metadata_length());
+	for (unsigned i = 0; i < n; i++) {
+		unsigned lines;
+
+		made(pheap_alloc(heap, w->size));
+		lines = watch_lines();
+		w->extra[1] += (double)lines / n;
+		if (lines > w->extra[2])
+			w->extra[2] = lines;
+	}
+	watch_end();
+}
+
 /* extra[0]: bytes of anonymous memory; [3]: did it recover? */
 static uint64_t loop_open(struct worker *w, uint64_t n)
 {
@@ -463,8 +502,10 @@ static uint64_t loop_open(struct worker *w, uint64_t n)
 	heap = made(pheap_open(w->path, &opts));
 	timer_stop(&timer, w);
 	timer_report(w, 1);
-	if (w->count)
-		return 1; /* what follows shall not count */
+	if (w->count) { /* what follows shall not count as part of it */
+		w->afterwards = watch_first;
+		return 1;
+	}
 	w->extra[0] = (double)(anonymous_bytes() - before);
 	time_first(w);
 	must(pheap_get_info(heap, &info));

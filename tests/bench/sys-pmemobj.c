@@ -164,7 +164,7 @@ static inline void sys_tx_unlink64(struct worker *w)
 
 /* What roots are for pheap: two arrays for each worker, and a chain. */
 struct root {
-	PMEMoid slots[THREADS_MAX], words[THREADS_MAX], large, chain;
+	PMEMoid slots[THREADS_MAX], words[THREADS_MAX], large, chain, holes;
 };
 
 static struct root *root;
@@ -203,12 +203,15 @@ static void prepare(struct worker *w)
 /* ---- pools that are filled, opened, crashed ----------------------------------------------- */
 
 /* A reference of 16 bytes and content of 48: what a list of 64-byte objects is. */
-static uint64_t chain(uint64_t max)
+/* holes: slots for others in between, which are to be freed; or NULL. */
+static uint64_t chain(uint64_t max, PMEMoid *holes)
 {
 	PMEMoid *slot = &root->chain;
 	uint64_t n;
 
 	for (n = 0; n < max; n++) {
+		if (holes && n % OPEN_HOLE == 0)
+			must(pmemobj_zalloc(pool, &holes[n / OPEN_HOLE], 64, TYPE));
 		if (pmemobj_zalloc(pool, slot, 64, TYPE)) {
 			if (errno == ENOMEM)
 				break;
@@ -224,18 +227,23 @@ static uint64_t loop_space64(struct worker *w, uint64_t n)
 	const uint64_t size = MIB(64);
 
 	attach(pmemobj_create(w->path, LAYOUT, size, 0600), "pmemobj_create");
-	n = chain(UINT64_MAX);
+	n = chain(UINT64_MAX, NULL);
 	w->ns = (double)size / (double)n;
 	return n;
 }
 
 static uint64_t loop_build(struct worker *w, uint64_t n)
 {
+	PMEMoid *holes;
+
 	attach(pmemobj_create(w->path, LAYOUT, open_pool_size(w->quick), 0600), "pmemobj_create");
-	n = chain(open_objects(w->quick));
+	holes = make_zeros(&root->holes, open_objects(w->quick) / OPEN_HOLE * sizeof(*holes));
+	n = chain(open_objects(w->quick), holes);
 	if (n < open_objects(w->quick))
 		die("only %llu objects of 64 bytes fit in the pool that is to be opened",
 		    (unsigned long long)n);
+	for (uint64_t i = 0; i < n / OPEN_HOLE; i++)
+		pmemobj_free(&holes[i]);
 	pmemobj_close(pool);
 	return n;
 }

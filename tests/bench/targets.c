@@ -174,6 +174,18 @@ static void fragmentation(void)
 				      cell_extra(&all->blocks[i], S_JEMALLOC, 2)));
 }
 
+/* Counted once: it does not depend on time. */
+static void first_allocations(const struct block *block)
+{
+	const struct cell *cell = &block->cells[S_PHEAP];
+
+	verdict(workloads[block->row->workload].name, 1,
+		"metadata lines of the first 1000 allocations, mean", '<', 3,
+		cell->counted ? cell->count.extra[1] : NAN);
+	verdict(workloads[block->row->workload].name, 1, "the same, most of one", '<', 100,
+		cell->counted ? cell->count.extra[2] : NAN);
+}
+
 static void opening(enum workload_id workload)
 {
 	const struct block *block = find(workload, 1);
@@ -183,6 +195,7 @@ static void opening(enum workload_id workload)
 		measured ? use(block, S_PHEAP) / 1e6 : NAN);
 	verdict(workloads[workload].name, 1, "MiB of anonymous memory", '<', 1,
 		measured ? cell_extra(block, S_PHEAP, 0) / (1 << 20) : NAN);
+	first_allocations(block);
 }
 
 static void single_values(void)
