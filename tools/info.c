@@ -57,8 +57,26 @@ static void print_size(const char *what, uint64_t bytes)
 	printf("%-16s%s (%llu bytes)\n", what, format_size(bytes, text), (unsigned long long)bytes);
 }
 
+/* Nothing is reserved in a pool that nobody has open. */
+static uint64_t in_use(const struct pheap_space *space)
+{
+	return space->total - space->free - space->logs;
+}
+
+/* Free objects, in slabs or as large spans that are kept. */
+static uint64_t kept_bytes(const struct pheap_space *space)
+{
+	return space->unused + space->cached;
+}
+
+/* Per cent of a whole that is not in the part. */
+static double fragmentation(uint64_t whole, uint64_t part)
+{
+	return whole ? 100.0 * (double)(whole - part) / (double)whole : 0;
+}
+
 static void print_text(const char *pool, const struct pheap_info *info,
-		       const struct pheap_stats *stats)
+		       const struct pheap_stats *stats, const struct pheap_space *space)
 {
 	char uuid[UUID_TEXT];
 
@@ -70,6 +88,11 @@ static void print_text(const char *pool, const struct pheap_info *info,
 	print_size("for data", info->granules * GRANULE);
 	print_size("free", stats->granules_free * GRANULE);
 	print_size("largest fit", stats->largest_free);
+	print_size("published", space->published);
+	print_size("kept", kept_bytes(space));
+	printf("%-16s%.1f %% of what is in use, %.1f %% of what is free\n", "fragmentation",
+	       fragmentation(in_use(space), space->published),
+	       fragmentation(space->free, space->largest_free));
 	print_size("largest object", info->max_object);
 	printf("%-16s%llu\n", "lanes", (unsigned long long)info->lanes);
 	printf("%-16s%s (%s, %s)\n", "durability", durability_name(info->durability), info->backend,
@@ -84,7 +107,7 @@ static void add_count(struct json_object *object, const char *key, uint64_t valu
 }
 
 static void print_json(const char *pool, const struct pheap_info *info,
-		       const struct pheap_stats *stats)
+		       const struct pheap_stats *stats, const struct pheap_space *space)
 {
 	struct json_object *object = json_object_new_object();
 	char uuid[UUID_TEXT];
@@ -98,6 +121,12 @@ static void print_json(const char *pool, const struct pheap_info *info,
 	add_count(object, "data", info->granules * GRANULE);
 	add_count(object, "free", stats->granules_free * GRANULE);
 	add_count(object, "largest_fit", stats->largest_free);
+	add_count(object, "logs", space->logs);
+	add_count(object, "objects", space->objects);
+	add_count(object, "published", space->published);
+	add_count(object, "unused", kept_bytes(space));
+	add_count(object, "tails", space->tails);
+	add_count(object, "unknown", space->unknown);
 	add_count(object, "largest_object", info->max_object);
 	add_count(object, "lanes", info->lanes);
 	json_object_object_add(object, "durability",
@@ -115,19 +144,21 @@ static int info(const char *pool, int json)
 	struct pheap_options opts = {.struct_size = sizeof(opts), .flags = PHEAP_READONLY};
 	struct pheap_info info = {.struct_size = sizeof(info)};
 	struct pheap_stats stats = {.struct_size = sizeof(stats)};
+	struct pheap_space space = {.struct_size = sizeof(space)};
 	pheap_t *heap = pheap_open(pool, &opts);
 
 	if (!heap)
 		return pool_error("info");
-	if (pheap_get_info(heap, &info) || pheap_get_stats(heap, &stats)) {
+	if (pheap_get_info(heap, &info) || pheap_get_stats(heap, &stats) ||
+	    pheap_get_space(heap, &space)) {
 		pool_error("info");
 		pheap_close(heap);
 		return EXIT_POOL;
 	}
 	if (json)
-		print_json(pool, &info, &stats);
+		print_json(pool, &info, &stats, &space);
 	else
-		print_text(pool, &info, &stats);
+		print_text(pool, &info, &stats, &space);
 	return pheap_close(heap) ? pool_error("info") : EXIT_FINE;
 }
 

@@ -1,5 +1,5 @@
 /*
- * pheap/stats.h - counters of an open heap. Always on.
+ * pheap/stats.h - counters of an open heap, always on; where its memory is.
  */
 #ifndef PHEAP_STATS_H
 #define PHEAP_STATS_H
@@ -35,6 +35,47 @@ struct pheap_stats {
  * little behind otherwise. Errors: EINVAL (struct_size). Thread-safe, no fence.
  */
 PHEAP_API int pheap_get_stats(pheap_t *heap, struct pheap_stats *stats);
+
+/*
+ * Where the bytes of a pool's data area are, all of them:
+ *
+ *	total = free + logs + published + reserved + cached + unused + tails + unknown
+ *
+ * Objects count with the size of their block, pheap_usable_size(). What of a block was not
+ * asked for, internal fragmentation, the heap does not keep; per block it is at most 7
+ * bytes up to 64 bytes, 12.5 % up to 64 KiB, 20 % up to 320 KiB, 17 % up to 512 KiB, and
+ * 12.5 % beyond (blocks of pheap_aligned_alloc aside). External fragmentation as a part of
+ * the memory in use is
+ *
+ *	1 - (published + reserved) / (total - free - logs)
+ *
+ * and as what of the free memory one object cannot have, 1 - largest_free / free.
+ */
+struct pheap_space {
+	size_t struct_size; /* in: sizeof(struct pheap_space) */
+
+	uint64_t total;
+	uint64_t free;	    /* in no span */
+	uint64_t logs;	    /* lane blocks: rings and undo logs */
+	uint64_t published; /* in objects that are permanent */
+	uint64_t reserved;  /* in objects that are not: handed out, or of open transactions */
+	uint64_t cached;    /* in no object, but kept by caches of threads or of the heap, or
+			     * waiting until records are settled */
+	uint64_t unused;    /* in free objects of slabs, for all threads to take */
+	uint64_t tails;	    /* behind the last objects of slabs */
+	uint64_t unknown;   /* no memory to look at it, or damaged */
+
+	uint64_t largest_free; /* bytes of the largest object that fits in what is free */
+	uint64_t objects;      /* published or reserved */
+};
+
+/*
+ * Look at every object and add up. Exact when no other thread is in a call on the heap, a
+ * little behind otherwise. Takes time, and DRAM for the state of spans not used so far, in
+ * the number of objects: some milliseconds a million. Errors: EINVAL (struct_size).
+ * Thread-safe, no fence.
+ */
+PHEAP_API int pheap_get_space(pheap_t *heap, struct pheap_space *space);
 
 #ifdef __cplusplus
 }

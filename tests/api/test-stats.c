@@ -121,13 +121,88 @@ static void large_objects_are_trimmed(void **state)
 	close_pool(heap);
 }
 
+static struct pheap_space space_of(pheap_t *heap)
+{
+	struct pheap_space s = {.struct_size = sizeof(s)};
+
+	assert_ok(pheap_get_space(heap, &s));
+	assert_int_equal(s.total, s.free + s.logs + s.published + s.reserved + s.cached + s.unused +
+					  s.tails + s.unknown);
+	assert_int_equal(s.unknown, 0);
+	assert_int_equal(s.total, info_of(heap).granules * KIB(64));
+	assert_int_equal(s.logs, info_of(heap).lanes * KIB(64));
+	assert_int_equal(s.free, stats_of(heap).granules_free * KIB(64));
+	assert_int_equal(s.largest_free, stats_of(heap).largest_free);
+	return s;
+}
+
+/* Every byte is accounted for, whatever an object goes through. */
+static void where_memory_is(void **state)
+{
+	static const size_t sizes[] = {16, 64, 100, 3000, 3328, 60000, 70000, 300000, 1000000};
+	pheap_t *heap = make_pool("p", MIB(64));
+	pheap_ref *slots = publish_root(heap, ELEMENTS(sizes) * 8, 1);
+	struct pheap_space before = space_of(heap), now;
+	uint64_t bytes = 0, blocks;
+	void *objects[ELEMENTS(sizes)];
+	struct pheap_space unknown = {0};
+	pheap_tx_t *tx;
+	size_t i;
+
+	(void)state;
+	assert_error(EINVAL, pheap_get_space(heap, NULL));
+	assert_error(EINVAL, pheap_get_space(heap, &unknown));
+	assert_int_equal(before.objects, 1);
+	assert_int_equal(before.reserved, 0);
+	memset(slots, 0, ELEMENTS(sizes) * 8);
+	for (i = 0; i < ELEMENTS(sizes); i++) {
+		objects[i] = assert_made(pheap_alloc(heap, sizes[i]));
+		blocks = pheap_usable_size(heap, objects[i]);
+		bytes += blocks;
+		now = space_of(heap);
+		assert_int_equal(now.reserved, bytes);
+		assert_int_equal(now.objects, 2 + i);
+	}
+	for (i = 0; i < ELEMENTS(sizes); i++)
+		assert_ok(pheap_publish(heap, &slots[i], objects[i], 0));
+	now = space_of(heap);
+	assert_int_equal(now.published, before.published + bytes);
+	assert_int_equal(now.reserved, 0);
+	/* In a transaction: some on their way, some leaving. */
+	tx = assert_made(pheap_tx_begin(heap));
+	blocks = pheap_usable_size(heap, assert_made(pheap_tx_alloc(tx, 5000)));
+	assert_ok(pheap_tx_retire(tx, &slots[0]));
+	now = space_of(heap);
+	assert_int_equal(now.published, before.published + bytes);
+	assert_int_equal(now.reserved, blocks);
+	assert_ok(pheap_tx_abort(tx));
+	if (mode_has_file()) {
+		heap = reopen_pool(heap, "p");
+		now = space_of(heap);
+		assert_int_equal(now.published, before.published + bytes);
+		assert_int_equal(now.objects, 1 + ELEMENTS(sizes));
+		assert_int_equal(now.reserved + now.cached, 0);
+		slots = pheap_ptr(heap, *pheap_root(heap));
+	}
+	for (i = 0; i < ELEMENTS(sizes); i++)
+		assert_ok(pheap_retire(heap, &slots[i]));
+	now = space_of(heap);
+	assert_int_equal(now.published, before.published);
+	assert_true(now.cached >= MIB(1)); /* the last one */
+	assert_ok(pheap_purge(heap, 0));
+	now = space_of(heap);
+	assert_int_equal(now.cached, 0);
+	/* The root's slab is all that is left. */
+	assert_int_equal(now.total - now.free - now.logs, KIB(64));
+	close_pool(heap);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(struct_sizes),
-		cmocka_unit_test(counting),
-		cmocka_unit_test(space),
-		cmocka_unit_test(large_objects_are_trimmed),
+		cmocka_unit_test(struct_sizes),	   cmocka_unit_test(counting),
+		cmocka_unit_test(space),	   cmocka_unit_test(large_objects_are_trimmed),
+		cmocka_unit_test(where_memory_is),
 	};
 
 	test_init(argc, argv);

@@ -120,7 +120,7 @@ class Cli(unittest.TestCase):
     def test_info_text(self):
         self.create('--size', '8M', '--layout', 'fruit')
         text = self.run_it(FINE, 'info', self.pool).stdout
-        for part in (self.pool, 'fruit', '8388608', self.info()['uuid'], 'cleanly'):
+        for part in (self.pool, 'fruit', '8388608', self.info()['uuid'], 'cleanly', 'fragmentation'):
             self.assertIn(part, text)
 
     def test_info_json(self):
@@ -133,6 +133,10 @@ class Cli(unittest.TestCase):
         self.assertLessEqual(info['free'], info['data'])
         self.assertLessEqual(info['largest_fit'], info['free'])
         self.assertGreater(info['largest_fit'], 0)
+        self.assertEqual(info['data'], sum(info[key] for key in (
+            'free', 'logs', 'published', 'unused', 'tails', 'unknown')))
+        self.assertEqual(info['objects'], 0)
+        self.assertEqual(info['unknown'], 0)
         self.assertIsInstance(info['is_pmem'], bool)
         self.assertEqual(self.content(), before)
 
