@@ -224,6 +224,25 @@ int ph_file_back(const struct ph_file *file, uint64_t offset, uint64_t length)
 	return ph_error(errno, "cannot allocate blocks of the pool file: %s", strerror(errno));
 }
 
+int ph_file_punch(const struct ph_file *file, uint64_t offset, uint64_t length)
+{
+	const int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+	long err;
+
+	do {
+		if (file->fd < 0)
+			err = madvise(file->base + offset, length, MADV_DONTNEED);
+		else
+			err = syscall(SYS_fallocate, file->fd, mode, (off_t)offset, (off_t)length);
+	} while (err && errno == EINTR);
+	if (!err)
+		return 0;
+	if (errno == EOPNOTSUPP)
+		return ph_error(ENOTSUP, "the file system cannot punch holes (fallocate): the "
+					 "pool file keeps its blocks");
+	return ph_error(errno, "cannot free blocks of the pool file: %s", strerror(errno));
+}
+
 bool ph_file_in_memory(const struct ph_file *file)
 {
 	struct statfs fs;

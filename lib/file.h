@@ -23,6 +23,10 @@ int ph_file_anonymous(struct ph_file *file, uint64_t size);
 /* Have the file system allocate blocks for a range: 0, -ENOSPC, -ENOTSUP ... */
 int ph_file_back(const struct ph_file *file, uint64_t offset, uint64_t length);
 
+/* Have it free the blocks of a range, which then reads as zero: 0, -ENOTSUP ...
+ * Of memory that is neither a file nor anonymous it is the caller's to do that. */
+int ph_file_punch(const struct ph_file *file, uint64_t offset, uint64_t length);
+
 /* Is it on a memory file system, which no power cut survives? */
 bool ph_file_in_memory(const struct ph_file *file);
 

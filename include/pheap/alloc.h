@@ -56,14 +56,22 @@ PHEAP_API void *pheap_realloc(pheap_t *heap, void *ptr, size_t size);
  */
 PHEAP_API int pheap_free(pheap_t *heap, void *ptr);
 
+/* Flags of pheap_purge(). */
+enum {
+	/* Then give the blocks of the file in which nothing is back to the file system, or
+	 * such memory to the system. The size of the file stays. */
+	PHEAP_PUNCH_HOLES = 1u << 0,
+};
+
 /*
  * Give back to the pool what the heap keeps for reuse: magazines and large objects of the
  * calling thread's cache and of the heap's, slabs without an object, memory that waited
  * until records were settled. What other threads' caches hold stays there. Settles: a
  * checkpoint of two fences, and one fence for each span that goes back.
  *
- * flags: 0. Atomic to a crash: what is published is not touched. Errors: EINVAL (flags),
- * EROFS, EIO. Thread-safe.
+ * flags: 0 or PHEAP_PUNCH_HOLES. Atomic to a crash: what is published is not touched.
+ * Errors: EINVAL (flags), EROFS, EIO; ENOTSUP (the file system cannot punch holes: all else
+ * was done). Thread-safe.
  */
 PHEAP_API int pheap_purge(pheap_t *heap, unsigned flags);
 

@@ -164,13 +164,24 @@ bool ph_tree_taken(const struct ph_tree *tree, uint32_t granule)
 	return uniform_above(tree, granule, &size) == 0;
 }
 
-uint32_t ph_tree_next_taken(const struct ph_tree *tree, uint32_t g)
+/* The first granule from g on that is free, or is not. */
+static uint32_t next(const struct ph_tree *tree, uint32_t g, bool free)
 {
 	uint64_t at = g, end = UINT64_C(1) << tree->levels, size;
 
-	while (at < end && uniform_above(tree, (uint32_t)at, &size) != 0)
+	while (at < end && (uniform_above(tree, (uint32_t)at, &size) != 0) != free)
 		at = (at & ~(size - 1)) + size;
 	return (uint32_t)at;
+}
+
+uint32_t ph_tree_next_taken(const struct ph_tree *tree, uint32_t g)
+{
+	return next(tree, g, false);
+}
+
+uint32_t ph_tree_next_free(const struct ph_tree *tree, uint32_t g)
+{
+	return next(tree, g, true);
 }
 
 bool ph_tree_all_taken(const struct ph_tree *tree, uint32_t granule, uint32_t n)

@@ -60,6 +60,9 @@ bool ph_tree_taken(const struct ph_tree *tree, uint32_t granule);
 /* The first taken granule from g on; 2^levels where there is none. */
 uint32_t ph_tree_next_taken(const struct ph_tree *tree, uint32_t g);
 
+/* The first free granule from g on, likewise. */
+uint32_t ph_tree_next_free(const struct ph_tree *tree, uint32_t g);
+
 /* Are all of n granules taken? */
 bool ph_tree_all_taken(const struct ph_tree *tree, uint32_t granule, uint32_t n);
 

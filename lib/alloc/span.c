@@ -21,6 +21,8 @@
 /* Descriptors and bitmaps by larger groups, a page of descriptors: the checker
  * looks at those of short free runs next to what is in use. */
 #define GROUP_GRANULES 64u
+/* Blocks are freed by so many, 1 GiB, under one hold of zone.lock. */
+#define PUNCH_GRANULES 16384u
 
 /* ---- the two trees --------------------------------------------------------- */
 
@@ -186,7 +188,7 @@ static int back_granules(struct pheap *heap, uint32_t granule, uint32_t n)
 {
 	uint32_t last = (granule + n - 1) / CHUNK_GRANULES;
 
-	if (heap->file.fd < 0 || heap->readonly)
+	if (heap->readonly)
 		return 0;
 	for (uint32_t c = granule / CHUNK_GRANULES; c <= last; c++) {
 		int err;
@@ -198,6 +200,60 @@ static int back_granules(struct pheap *heap, uint32_t granule, uint32_t n)
 		heap->zone.backed[c] = 1;
 	}
 	return 0;
+}
+
+/*
+ * Memory of the caller's has no blocks: what was in use becomes zero by ordinary stores,
+ * which reach media at any time or not at all, as the punching of a file may.
+ */
+static void zero_chunk(struct pheap *heap, uint32_t first, uint32_t end)
+{
+	if (heap->zone.backed[first / CHUNK_GRANULES])
+		ph_store_zero(&heap->pm,
+			      ph_at(heap, heap->zone.data) + (uint64_t)first * PM_GRANULE,
+			      (uint64_t)(end - first) * PM_GRANULE);
+}
+
+/* A run of free granules, under zone.lock: nobody takes one meanwhile. */
+static int punch_run(struct pheap *heap, uint32_t first, uint32_t end)
+{
+	struct ph_zone *zone = &heap->zone;
+	int err = 0;
+
+	if (!heap->file.borrowed)
+		err = ph_file_punch(&heap->file, zone->data + (uint64_t)first * PM_GRANULE,
+				    (uint64_t)(end - first) * PM_GRANULE);
+	for (uint32_t g = first; g < end && !err;) {
+		uint32_t next = up_to((g / CHUNK_GRANULES + 1) * CHUNK_GRANULES, end);
+
+		if (heap->file.borrowed)
+			zero_chunk(heap, g, next);
+		g = next;
+	}
+	/* Also after an error: who knows what is gone. */
+	memset(zone->backed + first / CHUNK_GRANULES, 0,
+	       (end - 1) / CHUNK_GRANULES - first / CHUNK_GRANULES + 1);
+	return err;
+}
+
+int ph_zone_punch(struct pheap *heap)
+{
+	struct ph_zone *zone = &heap->zone;
+	struct ph_tree tree = overlay_tree(heap);
+	int err = 0;
+
+	for (uint32_t g = 0, end; !err; g = end) {
+		pthread_mutex_lock(&zone->lock);
+		g = ph_tree_next_free(&tree, g);
+		end = up_to(ph_tree_next_taken(&tree, g), zone->granules);
+		end = up_to(end, g + PUNCH_GRANULES);
+		if (g < end)
+			err = punch_run(heap, g, end);
+		pthread_mutex_unlock(&zone->lock);
+		if (g >= end)
+			break;
+	}
+	return err;
 }
 
 /* ---- slab structs -------------------------------------------------------------- */

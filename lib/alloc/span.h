@@ -35,6 +35,14 @@ void ph_zone_detach(struct pheap *heap);
  * their descriptors and bitmaps. */
 int ph_zone_back(const struct ph_file *file, const struct pm_zone *pm, uint32_t granule);
 
+/*
+ * Give the blocks of free granules back to the file system. What is free is settled (H3),
+ * and the caller has settled the deaths of spans: so nothing that a crash can bring back
+ * lies there, whichever of the blocks are gone by then. D3: whoever takes a granule later
+ * allocates its blocks anew. -ENOTSUP where the file system cannot.
+ */
+int ph_zone_punch(struct pheap *heap);
+
 void ph_zone_stats(struct pheap *heap, struct pheap_stats *stats);
 
 /*

@@ -183,10 +183,10 @@ void op_unreserve_all(struct run *run)
 			op_unreserve(run, i);
 }
 
-void op_purge(struct run *run)
+void op_purge(struct run *run, unsigned flags)
 {
-	if (op_begin(run, "purge", 0, 0))
-		op_end(run, pheap_purge(run->heap, 0));
+	if (op_begin(run, "purge", flags, 0))
+		op_end(run, pheap_purge(run->heap, flags));
 }
 
 void op_realloc(struct run *run, int held, size_t size)

@@ -29,7 +29,7 @@ void op_unreserve(struct run *run, int held);
 void op_unreserve_all(struct run *run);
 int op_zalloc(struct run *run, size_t size);
 /* Nothing that is published changes. */
-void op_purge(struct run *run);
+void op_purge(struct run *run, unsigned flags);
 void op_realloc(struct run *run, int held, size_t size);
 
 /* Single operations on a slot. */

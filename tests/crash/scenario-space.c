@@ -73,7 +73,7 @@ static void kept(struct run *run)
 	held = op_reserve(run, 500000);
 	op_set(run, 0);
 	op_unreserve(run, held);
-	op_purge(run);
+	op_purge(run, 0);
 	op_publish(run, 3, 500000, PHEAP_PERSISTED);
 	op_retire(run, 3);
 	op_close(run);
@@ -86,6 +86,36 @@ static void kept(struct run *run)
 	while (n--)
 		op_retire(run, n);
 	op_publish(run, 30, 64, 0);
+}
+
+/* Holes are punched where objects of all kinds were, which live records wrote to a moment
+ * ago, and the granules are taken again. */
+static void punch(struct run *run)
+{
+	struct txn t;
+
+	setup(run);
+	for (unsigned round = 0; round < 2; round++) {
+		op_publish(run, 0, 500000, PHEAP_PERSISTED);
+		op_publish(run, 1, 60000, PHEAP_PERSISTED);
+		op_publish(run, 2, 3000, 0);
+		op_write(run, 0, 65536, 100);
+		op_write(run, 1, 8, 200);
+		tx_begin(run, &t);
+		tx_snapshot(run, &t, 0, 1000, 20000);
+		tx_store(run, &t, 0, 1000, 20000);
+		tx_retire(run, &t, 1);
+		tx_commit(run, &t);
+		op_retire(run, 0);
+		op_purge(run, PHEAP_PUNCH_HOLES);
+		op_publish(run, 3, 1000, 0);
+		op_alloc_into(run, 0, 70000, true);
+		op_retire(run, 2);
+		op_retire(run, 3);
+		op_purge(run, PHEAP_PUNCH_HOLES);
+		op_replace(run, 0, 500000, 0);
+		op_retire(run, 0);
+	}
 }
 
 /* A pool without room: frees work, nothing is lost. */
@@ -173,6 +203,7 @@ const struct scenario scenarios_space[] = {
 	{.name = "slab", .fn = slab, .every = 2, .nested = 400},
 	{.name = "span", .fn = span, .every = 2, .nested = 400},
 	{.name = "kept", .fn = kept, .every = 4, .nested = 400},
+	{.name = "punch", .fn = punch, .every = 4, .nested = 400},
 	{.name = "full", .fn = full, .every = 8, .nested = 400, .weight = 4},
 	{.name = "wrap", .fn = wrap, .every = 24, .nested = 400},
 	{.name = "same-line", .fn = same_line, .every = 12, .nested = 400},
