@@ -185,6 +185,68 @@ static void thread_ends(void **state)
 	close_pool(heap);
 }
 
+struct job {
+	pheap_t *heap;
+	pheap_ref *slot;
+	uint64_t seed;
+};
+
+/* Reserve, free, publish and retire; what others have at the moment may be all there is. */
+static void *mix(void *arg)
+{
+	struct job *job = arg;
+	struct rng rng = rng_make(job->seed);
+	char *held[4] = {NULL};
+
+	for (unsigned i = 0; i < 400; i++) {
+		char **o = &held[rng_below(&rng, ELEMENTS(held))];
+
+		if (*job->slot) {
+			must(!pheap_write(job->heap, pheap_ptr(job->heap, *job->slot), &i, 4));
+			must(!pheap_retire(job->heap, job->slot));
+		} else if (*o) {
+			must(!memcmp(*o, &o, sizeof(o)));
+			if (i % 2)
+				must(!pheap_free(job->heap, *o));
+			else
+				must(!pheap_publish(job->heap, job->slot, *o, PHEAP_PERSISTED));
+			*o = NULL;
+		} else if ((*o = pheap_alloc(job->heap, KIB(500) + rng_below(&rng, MIB(1))))) {
+			memcpy(*o, &o, sizeof(o));
+		} else {
+			must(errno == ENOSPC);
+		}
+		if (i % 100 == 99)
+			must(!pheap_purge(job->heap, i % 200 == 199 ? PHEAP_PUNCH_HOLES : 0));
+	}
+	for (unsigned i = 0; i < ELEMENTS(held); i++)
+		must(!pheap_free(job->heap, held[i]));
+	if (*job->slot)
+		must(!pheap_retire(job->heap, job->slot));
+	return NULL;
+}
+
+static void threads_at_once(void **state)
+{
+	struct job jobs[8];
+	pheap_t *heap = make_pool("p", POOL);
+	pheap_ref *slots = publish_root(heap, ELEMENTS(jobs) * 64, 0);
+	uint64_t before;
+	unsigned i;
+
+	(void)state;
+	memset(slots, 0, ELEMENTS(jobs) * 64);
+	for (i = 0; i < ELEMENTS(jobs); i++)
+		jobs[i] = (struct job){heap, &slots[8 * i], i};
+	run_threads(ELEMENTS(jobs), mix, jobs, sizeof(jobs[0]));
+	assert_ok(pheap_purge(heap, 0));
+	before = free_bytes(heap);
+	/* All that is in use: the root, and the lanes. */
+	assert_true(before >= (stats_of(heap).granules - info_of(heap).lanes - 1) * GRANULE);
+	assert_int_equal(check_clean(heap), 1);
+	close_pool(heap);
+}
+
 /* What is cached does not make a pool full. */
 static void caches_make_way(void **state)
 {
@@ -237,7 +299,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(reused),	   cmocka_unit_test(misuse),
 		cmocka_unit_test(published_again), cmocka_unit_test(waits_in_limbo),
 		cmocka_unit_test(bounded),	   cmocka_unit_test(thread_ends),
-		cmocka_unit_test(caches_make_way),
+		cmocka_unit_test(caches_make_way), cmocka_unit_test(threads_at_once),
 	};
 	const struct CMUnitTest in_files[] = {
 		cmocka_unit_test(kept_over_a_crash),
