@@ -93,31 +93,31 @@ static void end_all(struct pheap *heap, struct ph_slab *list)
 	}
 }
 
-/* Under large_lock. Returns the spans that have to make way, to be ended without it. */
-static struct ph_slab *put_in_heap(struct pheap *heap, struct ph_slab *slab)
+/* Under large_lock. Spans that make way go on a list, to be ended without it. */
+static void put_in_heap(struct pheap *heap, struct ph_slab *slab, struct ph_slab **ended)
 {
 	struct ph_large_cache *cache = &heap->large;
-	struct ph_slab *ended = NULL;
 
-	slab->next = NULL;
-	if (bytes_of(slab) > heap->large_limit)
-		return slab;
+	if (bytes_of(slab) > heap->large_limit) {
+		slab->next = *ended;
+		*ended = slab;
+		return;
+	}
 	while (cache->n == PH_LARGE_SPANS || cache->bytes + bytes_of(slab) > heap->large_limit) {
 		struct ph_slab *oldest = take_oldest(cache);
 
-		oldest->next = ended;
-		ended = oldest;
+		oldest->next = *ended;
+		*ended = oldest;
 	}
 	put(cache, slab);
-	return ended;
 }
 
 static void give_to_heap(struct pheap *heap, struct ph_slab *slab)
 {
-	struct ph_slab *ended;
+	struct ph_slab *ended = NULL;
 
 	pthread_mutex_lock(&heap->large_lock);
-	ended = put_in_heap(heap, slab);
+	put_in_heap(heap, slab, &ended);
 	pthread_mutex_unlock(&heap->large_lock);
 	end_all(heap, ended);
 }
@@ -159,29 +159,28 @@ static struct ph_slab *take_settled(struct pheap *heap)
 	return ready;
 }
 
-/* Limbo, as far as it is settled, to the heap's cache. */
-static void drain_limbo(struct pheap *heap)
+/*
+ * From the heap's cache, where limbo goes first if it must, as far as it is settled. True
+ * in *crowded: limbo holds as much as the cache may.
+ */
+static struct ph_slab *take_from_heap(struct pheap *heap, uint64_t bytes, bool *crowded)
 {
-	struct ph_slab *ready, *next;
+	struct ph_slab *slab, *ended = NULL;
 
-	pthread_mutex_lock(&heap->large_lock);
-	ready = take_settled(heap);
-	pthread_mutex_unlock(&heap->large_lock);
-	for (; ready; ready = next) {
-		next = ready->next;
-		give_to_heap(heap, ready);
-	}
-}
-
-static struct ph_slab *take_from_heap(struct pheap *heap, uint64_t bytes)
-{
-	struct ph_slab *slab;
-
-	if (!__atomic_load_n(&heap->large.n, __ATOMIC_RELAXED))
-		return NULL;
 	pthread_mutex_lock(&heap->large_lock);
 	slab = take_fit(&heap->large, bytes);
+	if (!slab && heap->large_limbo) {
+		struct ph_slab *ready = take_settled(heap), *next;
+
+		for (; ready; ready = next) {
+			next = ready->next;
+			put_in_heap(heap, ready, &ended);
+		}
+		slab = take_fit(&heap->large, bytes);
+	}
+	*crowded = heap->large_limbo_bytes > heap->large_limit;
 	pthread_mutex_unlock(&heap->large_lock);
+	end_all(heap, ended);
 	return slab;
 }
 
@@ -255,16 +254,12 @@ void ph_large_flush(struct pheap *heap, struct ph_tcache *cache)
 static struct ph_slab *take_cached(struct pheap *heap, struct ph_tcache *cache, uint64_t bytes)
 {
 	struct ph_slab *slab = cache ? take_fit(&cache->large, bytes) : NULL;
+	bool crowded;
 
-	if (ph_likely(slab != NULL) || (slab = take_from_heap(heap, bytes)))
+	if (ph_likely(slab != NULL) || (slab = take_from_heap(heap, bytes, &crowded)))
 		return slab;
-	if (!__atomic_load_n(&heap->large_limbo, __ATOMIC_RELAXED))
-		return NULL;
-	/* Limbo is bounded as the cache is that it drains to. */
-	if (__atomic_load_n(&heap->large_limbo_bytes, __ATOMIC_RELAXED) > heap->large_limit)
-		ph_checkpoint(heap);
-	drain_limbo(heap);
-	return take_from_heap(heap, bytes);
+	/* Rather than more and more spans in limbo. */
+	return crowded && !ph_checkpoint(heap) ? take_from_heap(heap, bytes, &crowded) : NULL;
 }
 
 int ph_large_reserve(struct pheap *heap, uint64_t bytes, struct ph_slab **result)

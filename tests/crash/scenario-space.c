@@ -52,36 +52,36 @@ static void kept(struct run *run)
 
 	setup(run);
 	for (unsigned round = 0; round < 3; round++) {
-		op_publish(run, 0, 500000 - round, PHEAP_PERSISTED);
+		op_publish(run, 0, 250000 - round, PHEAP_PERSISTED);
 		op_write(run, 0, 4096, 200);
 		op_publish(run, 1, 1000, 0); /* settled or not, it is not in the way */
 		op_retire(run, 0);
 		op_retire(run, 1);
 	}
 	/* In a kept span: content that is flushed, and content of an undo log. */
-	op_alloc_into(run, 0, 490000, true);
-	op_replace(run, 0, 500000, 0);
+	op_alloc_into(run, 0, 240000, true);
+	op_replace(run, 0, 250000, 0);
 	tx_begin(run, &t);
-	tx_snapshot(run, &t, 0, 0, 30000);
-	tx_store(run, &t, 0, 0, 30000);
-	tx_alloc(run, &t, 2, 480000);
+	tx_snapshot(run, &t, 0, 0, 15000);
+	tx_store(run, &t, 0, 0, 15000);
+	tx_alloc(run, &t, 2, 245000);
 	tx_commit(run, &t);
 	tx_begin(run, &t);
 	tx_retire(run, &t, 0);
 	tx_retire(run, &t, 2);
 	tx_commit(run, &t);
-	held = op_reserve(run, 500000);
+	held = op_reserve(run, 250000);
 	op_set(run, 0);
 	op_unreserve(run, held);
 	op_purge(run, 0);
-	op_publish(run, 3, 500000, PHEAP_PERSISTED);
+	op_publish(run, 3, 250000, PHEAP_PERSISTED);
 	op_retire(run, 3);
 	op_close(run);
 	op_open(run);
-	op_publish(run, 0, 500000, PHEAP_PERSISTED);
+	op_publish(run, 0, 250000, PHEAP_PERSISTED);
 	op_retire(run, 0);
 	run->tolerant = true;
-	while (n < 20 && op_publish(run, n, 1000000, PHEAP_PERSISTED))
+	while (n < 20 && op_publish(run, n, 1500000, PHEAP_PERSISTED))
 		n++;
 	while (n--)
 		op_retire(run, n);
@@ -96,14 +96,14 @@ static void punch(struct run *run)
 
 	setup(run);
 	for (unsigned round = 0; round < 2; round++) {
-		op_publish(run, 0, 500000, PHEAP_PERSISTED);
+		op_publish(run, 0, 250000, PHEAP_PERSISTED);
 		op_publish(run, 1, 60000, PHEAP_PERSISTED);
 		op_publish(run, 2, 3000, 0);
 		op_write(run, 0, 65536, 100);
 		op_write(run, 1, 8, 200);
 		tx_begin(run, &t);
-		tx_snapshot(run, &t, 0, 1000, 20000);
-		tx_store(run, &t, 0, 1000, 20000);
+		tx_snapshot(run, &t, 0, 1000, 13000);
+		tx_store(run, &t, 0, 1000, 13000);
 		tx_retire(run, &t, 1);
 		tx_commit(run, &t);
 		op_retire(run, 0);
@@ -113,7 +113,7 @@ static void punch(struct run *run)
 		op_retire(run, 2);
 		op_retire(run, 3);
 		op_purge(run, PHEAP_PUNCH_HOLES);
-		op_replace(run, 0, 500000, 0);
+		op_replace(run, 0, 250000, 0);
 		op_retire(run, 0);
 	}
 }
@@ -202,8 +202,8 @@ static void random_mix(struct run *run)
 const struct scenario scenarios_space[] = {
 	{.name = "slab", .fn = slab, .every = 2, .nested = 400},
 	{.name = "span", .fn = span, .every = 2, .nested = 400},
-	{.name = "kept", .fn = kept, .every = 4, .nested = 400},
-	{.name = "punch", .fn = punch, .every = 4, .nested = 400},
+	{.name = "kept", .fn = kept, .every = 6, .nested = 400, .weight = 4},
+	{.name = "punch", .fn = punch, .every = 4, .nested = 400, .weight = 4},
 	{.name = "full", .fn = full, .every = 8, .nested = 400, .weight = 4},
 	{.name = "wrap", .fn = wrap, .every = 24, .nested = 400},
 	{.name = "same-line", .fn = same_line, .every = 12, .nested = 400},
