@@ -26,7 +26,7 @@ struct pheap_stats {
 	uint64_t granules;	 /* of 64 KiB, for data */
 	uint64_t granules_free;	 /* in no span */
 	uint64_t granules_slab;	 /* in slabs, whose DRAM state is loaded */
-	uint64_t granules_large; /* in large objects, likewise */
+	uint64_t granules_large; /* in large objects, likewise; free ones in caches too */
 	uint64_t largest_free;	 /* bytes of the largest object that fits now */
 };
 

@@ -15,7 +15,8 @@
  *   A1  A span in a cache is FREE, in limbo LIMBO, and settled in the former (H3).
  *   A2  All caches of threads together hold at most a sixteenth of the pool, one of
  *       them a thirty-second; the heap's holds an eighth. Each has a limit of entries
- *       as well.
+ *       as well. (Spans that are found free on media go to the heap's up to its
+ *       entries only, since none can be ended there: the next that joins makes it so.)
  *   A3  A span is handed out for a request that uses seven eighths of it or more, or
  *       that has no shorter span in granules.
  *
