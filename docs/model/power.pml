@@ -1,0 +1,239 @@
+/*
+ * power.pml - the process that cuts the power, or kills, and then recovers: included at
+ * the end of each model, behind its hooks (base.pml).
+ */
+/* ---- crash ---------------------------------------------------------------------------- */
+
+/* What a record that was being written is now: torn, not begun, whole. */
+inline cut_record(i)
+{
+	if
+	:: unfenced[i] ->
+		if
+		:: d_step {
+			if	/* its last entry is missing, or everything */
+			:: WITH(NO_SUM) ->
+				h_j = 0;
+				do
+				:: h_j < WORDS && ring[place[i]].e[h_j] == 0 -> h_j++
+				:: else -> break
+				od;
+				ring[place[i]].e[h_j] = 0
+			:: else -> ring[place[i]].torn = 1
+			fi;
+			h_j = 0
+		   }
+		:: d_step { copy_record(ring[place[i]], before[i]) }
+		:: skip
+		fi
+	:: else
+	fi
+}
+
+/* After a kill a whole one may be visible without being durable. */
+inline kill_record(i)
+{
+	if
+	:: unfenced[i] ->
+		if
+		:: cut_record(i); d_step { is_fenced(i) }
+		:: skip
+		fi
+	:: else
+	fi
+}
+
+inline end_lane(i)
+{
+	clear_build(i);
+	end_lane_too(i);
+	lane_lock[i] = 0; clock[i] = 0; visited[i] = 0; written[i] = 0; given[i] = 0;
+	prev[i] = 0; dirty[i] = 0; noted[i] = 0
+}
+
+inline end_all()
+{
+	forget_flushes();
+	if :: up -> dead[0] = 1; dead[1] = 1 :: else fi;
+	up = 0;
+	end_lane(0); end_lane(1);
+	end_too();
+	h_i = 0;
+	do
+	:: h_i < STRIPES ->
+		stamp_of[h_i] = 0; tag_line[h_i] = 0; tag_lane[h_i] = 0; tag_mixed[h_i] = 0;
+		h_i++
+	:: else -> break
+	od;
+	locked = 0; settled = 0; epoch = 0; checkpoint_lock = 0; begun = 0; done = 0; u = 0
+}
+
+/* The power is cut, or the process is killed: then all that was stored stays visible. */
+inline crash()
+{
+	atomic {
+		crashes < crashes_max -> crashes++;
+		if
+		:: cut(0); cut(1);
+#if LINES > 3
+		   cut(2);
+#endif
+#if LINES > 4
+		   cut(3);
+#endif
+#if LINES > 5
+		   cut(4);
+#endif
+#if LINES > 6
+		   cut(5);
+#endif
+		   cut(STATE);
+		   cut_record(0); cut_record(1);
+		   d_step { is_fenced(0); is_fenced(1) }
+		:: kill_record(0); kill_record(1)
+		fi;
+		d_step { end_all() }
+	}
+}
+
+/* ---- recovery: lib/recovery/replay.c, lib/pool.c ---------------------------------------- */
+
+/* R1 */
+#define LIVE(r)	(ring[r].epoch && !ring[r].torn && \
+		 (ring[r].epoch == SEEN(STATE, 1) || WITH(R_ANY_EPOCH)) && \
+		 (ring[r].stamp > SEEN(STATE, 0) || WITH(R_ANY_STAMP)))
+#define PLACE_BEFORE(r)	((r) / RING * RING + ((r) + RING - 1) % RING)
+
+/* R4: the live records of a lane are one run, or the pool is refused. */
+#define CHAINED(r)	(ring[r].prev <= SEEN(STATE, 0) || \
+			 (LIVE(PLACE_BEFORE(r)) && ring[PLACE_BEFORE(r)].stamp == ring[r].prev))
+
+inline judge()
+{
+	h_i = 0;
+	do
+	:: h_i < 2 * RING ->
+		if
+		:: LIVE(h_i) -> assert(CHAINED(h_i)) /* R4 */
+		:: else
+		fi;
+		h_i++
+	:: else -> break
+	od;
+	judge_too()
+}
+
+/* Records that recovery has found, and made durable, have happened. */
+inline fence_records()
+{
+	h_i = 0;
+	do
+	:: h_i < 2 * RING ->
+		if :: LIVE(h_i) -> it_happens((h_i / RING), ring[h_i]) :: else fi;
+		h_i++
+	:: else -> break
+	od;
+	if :: WITH(R_NO_FENCE_1) :: else -> is_fenced(0); is_fenced(1) fi;
+	h_k = 0
+}
+
+#define KEY(r)	(WITH(R_BY_LANE) -> (r) / RING * 64 + ring[r].stamp + 1 : \
+		 ring[r].stamp * 2 + (r) / RING + 1)
+
+inline replay()
+{
+	h_last = 0;
+	do
+	:: h_i = 0; h_j = 255;
+	   do
+	   :: h_i < 2 * RING ->
+		if
+		:: LIVE(h_i) && KEY(h_i) > h_last && (h_j == 255 || KEY(h_i) < KEY(h_j)) -> h_j = h_i
+		:: else
+		fi;
+		h_i++
+	   :: else -> break
+	   od;
+	   if
+	   :: h_j == 255 -> break
+	   :: else ->
+		h_last = KEY(h_j);
+		h_i = 0;
+		do
+		:: h_i < WORDS ->
+			if
+			:: ring[h_j].e[h_i] -> store(LINE(h_i), AT(h_i), ring[h_j].e[h_i] - 1)
+			:: else
+			fi;
+			h_i++
+		:: else -> break
+		od
+	   fi
+	od;
+	h_last = 0;
+	h_i = 0;
+	do
+	:: h_i < STATE && !WITH(R_NO_FLUSH) -> flush(RECOVERY, h_i); h_i++
+	:: else -> break
+	od;
+	h_i = 0
+}
+
+inline new_epoch()
+{
+	h_n = 1 + crashes;
+	store(STATE, 1, h_n);
+	flush(RECOVERY, STATE)
+}
+
+inline attach()
+{
+	settled = SEEN(STATE, 0);
+	epoch = SEEN(STATE, 1);
+	if
+	:: WITH(R_CLOCK_0)
+	:: else ->
+		clock[0] = settled; clock[1] = settled;
+		visited[0] = settled; visited[1] = settled
+	fi;
+	attach_too()
+}
+
+proctype Power()
+{
+running:
+end:	crash();
+	!dead[0] && !dead[1];
+recover:
+	if
+	:: crash(); goto recover
+	:: d_step { judge(); fence_records() }
+	fi;
+	if :: WITH(R_EPOCH_FIRST) -> d_step { new_epoch(); fence(RECOVERY) } :: else fi;
+	d_step { replay() }
+	if
+	:: crash(); goto recover
+	:: d_step { if :: !WITH(R_NO_FENCE_2) -> fence(RECOVERY) :: else fi }
+	fi;
+#ifdef ROLLS_BACK
+	d_step { roll_back() }
+	if
+	:: crash(); goto recover
+	:: d_step { if :: !WITH(R_NO_FENCE_4) -> fence(RECOVERY) :: else fi }
+	fi;
+#endif
+	if
+	:: WITH(R_OLD_EPOCH) || WITH(R_EPOCH_FIRST)
+	:: else -> d_step { new_epoch() }
+	fi;
+	if
+	:: crash(); goto recover
+	:: d_step {
+		if :: !WITH(R_NO_FENCE_3) -> fence(RECOVERY) :: else fi;
+		attach();
+		assert(RIGHT);
+		up = 1
+	   }
+	fi;
+	goto running
+}

@@ -1,0 +1,216 @@
+#!/usr/bin/env python3
+"""Check the models in docs/model with spin: what is right must hold in every state, and
+each variant, with one step or rule left out, must fail.
+
+    run.py SOURCE [--long] [--update] [--model NAME] [--variant NAME] [--trail]
+
+The search is exhaustive: no state is dropped or hashed away, and one that was cut off
+(depth, memory) is a failure. The numbers of states are compared with the table in
+docs/model/README.md; --update writes them there. --trail prints the steps to the error
+of a variant (or of the model, without --variant).
+"""
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+from scenarios import MODELS
+
+SKIP = 77
+MEMORY_MB = 3500
+
+
+class Failure(Exception):
+    pass
+
+
+def variants_of(folder, model):
+    """NAME -> (number, what is left out), from the #defines of a model and its base."""
+    found = {}
+    for name in ('base.pml', model + '.pml'):
+        with open(os.path.join(folder, name), encoding='utf-8') as file:
+            for line in file:
+                match = re.match(r'#define (\w+) (\d+)\t+/\* (.*) \*/$', line)
+                if match:
+                    found[match[1]] = (int(match[2]), match[3])
+    numbers = [number for number, _ in found.values()]
+    if len(set(numbers)) != len(numbers):
+        raise Failure(f'{model}: two variants have the same number')
+    return found
+
+
+class Verifier:
+    def __init__(self, folder, model):
+        self.model = model
+        self.source = os.path.join(folder, model + '.pml')
+        self.work = tempfile.TemporaryDirectory()
+        done = subprocess.run(['spin', '-a', self.source], cwd=self.work.name,
+                              capture_output=True, text=True)
+        if done.returncode or not os.path.exists(os.path.join(self.work.name, 'pan.c')):
+            raise Failure(f'{model}: spin: {done.stdout}{done.stderr}')
+        done = subprocess.run(['cc', '-O2', '-w', '-DSAFETY', '-DNOFAIR', '-DCOLLAPSE',
+                               f'-DMEMLIM={MEMORY_MB}', '-o', 'pan', 'pan.c'],
+                              cwd=self.work.name, capture_output=True, text=True)
+        if done.returncode:
+            raise Failure(f'{model}: cc: {done.stderr}')
+
+    def run(self, settings, number, *options):
+        environment = dict(os.environ, VARIANT=str(number), **settings)
+        return subprocess.run(['./pan', '-m4000000', *options], cwd=self.work.name,
+                              env=environment, capture_output=True, text=True).stdout
+
+    def check(self, settings, number):
+        """(states, error or None); an error is what a broken protocol may lead to."""
+        text = self.run(settings, number, '-w22')
+        states = re.search(r'(\d+) states, stored', text)
+        errors = re.search(r'errors: (\d+)', text)
+        why = re.search(r'pan:\d+: (.*)', text)
+        if not states or not errors:
+            raise Failure(f'{self.model}: the search did not end:\n{text[-2000:]}')
+        for bad in ('max search depth too small', 'out of memory', 'memory limit',
+                    'hash compact', 'Bit statespace'):
+            if bad in text:
+                raise Failure(f'{self.model}: not exhaustive: {bad}')
+        if int(errors[1]) and 'versions<' in why[1]:
+            raise Failure(f'{self.model}: VERSIONS is too small')
+        return int(states[1]), why[1] if int(errors[1]) else None
+
+    def trail(self, settings, number):
+        self.run(settings, number, '-w22')
+        return self.run(settings, number, '-r')
+
+
+def kind_of(error):
+    if 'invalid end state' in error:
+        return 'deadlock'
+    return 'refused' if '.prev<=' in error or '.damaged' in error else 'wrong'
+
+
+class Report:
+    def __init__(self):
+        self.right, self.broken, self.failed = [], [], 0
+
+    def say(self, text):
+        print(text, flush=True)
+
+    def fail(self, text):
+        self.failed += 1
+        self.say('FAILED: ' + text)
+
+
+def check_model(folder, model, args, report):
+    verifier = Verifier(folder, model)
+    spec = MODELS[model]
+    scenarios = dict(spec['scenarios'], **(spec['long'] if args.long else {}))
+    variants = variants_of(folder, model)
+    for name, settings in scenarios.items():
+        if args.variant:
+            break
+        begun = time.process_time()
+        states, error = verifier.check(settings, 0)
+        if error:
+            report.fail(f'{model}, {name}: {error}')
+        report.say(f'{model}, {name}: {states} states')
+        report.right.append((model, name, states))
+    for name, scenario in spec['variants'].items():
+        if args.variant and name != args.variant:
+            continue
+        number, text = variants[name]
+        states, error = verifier.check(spec['scenarios'][scenario], number)
+        if not error:
+            report.fail(f'{model}, {scenario}, {name}: nothing was found in {states} states')
+            continue
+        if kind_of(error) == 'deadlock':
+            report.fail(f'{model}, {scenario}, {name}: {error}')
+        report.say(f'{model}, {scenario}, {name}: {kind_of(error)}')
+        report.broken.append((model, name, text, scenario, kind_of(error)))
+    if args.trail:
+        number = variants[args.variant][0] if args.variant else 0
+        scenario = spec['variants'][args.variant] if args.variant else next(iter(scenarios))
+        print(verifier.trail(spec['scenarios'][scenario], number))
+    if not args.variant:
+        missing = set(spec.get('must', variants)) - set(spec['variants'])
+        if missing:
+            report.fail(f'{model}: variants that nobody tries: {sorted(missing)}')
+
+
+# ---- the tables in the document --------------------------------------------------------
+
+def table_of_states(report):
+    lines = ['| model | scenario | states |', '|---|---|---:|']
+    lines += [f'| {m} | {s} | {n:,} |' for m, s, n in report.right]
+    return '\n'.join(lines)
+
+
+def table_of_variants(report):
+    lines = ['| model | left out | caught in | by |', '|---|---|---|---|']
+    lines += [f'| {m} | `{n}`: {t} | {s} | {k} |' for m, n, t, s, k in report.broken]
+    return '\n'.join(lines)
+
+
+def replace(text, name, table):
+    begin, end = f'<!-- {name} -->\n', f'<!-- end of {name} -->'
+    head, rest = text.split(begin)
+    return head + begin + table + '\n' + end + rest.split(end)[1]
+
+
+def rows(table):
+    return {line for line in table.splitlines() if line.startswith('|')}
+
+
+def compare(folder, report, args):
+    path = os.path.join(folder, 'README.md')
+    with open(path, encoding='utf-8') as file:
+        text = file.read()
+    name = 'states of the long form' if args.long else 'states'
+    if args.update:
+        text = replace(text, name, table_of_states(report))
+        if not args.long:
+            text = replace(text, 'variants', table_of_variants(report))
+        with open(path, 'w', encoding='utf-8') as file:
+            file.write(text)
+        return
+    version = subprocess.run(['spin', '-V'], capture_output=True, text=True).stdout
+    if version.split(' -- ')[0].strip() not in text:
+        report.say(f'the table is of another version of spin than this one: {version.strip()}')
+        return
+    missing = rows(table_of_states(report)) - rows(text)
+    if not args.long:
+        missing |= rows(table_of_variants(report)) - rows(text)
+    if missing and not args.model:
+        report.fail(f'{path} says otherwise; run with --update:\n' + '\n'.join(sorted(missing)))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument('source')
+    parser.add_argument('--long', action='store_true')
+    parser.add_argument('--update', action='store_true')
+    parser.add_argument('--trail', action='store_true')
+    parser.add_argument('--model')
+    parser.add_argument('--variant')
+    args = parser.parse_args()
+    if not shutil.which('spin') or not shutil.which('cc'):
+        print('skipped: needs spin (Debian package spin) and a C compiler as cc')
+        return SKIP
+    folder = os.path.join(args.source, 'docs', 'model')
+    report = Report()
+    for model in MODELS:
+        if args.model in (None, model):
+            try:
+                check_model(folder, model, args, report)
+            except Failure as failure:
+                report.fail(str(failure))
+    if not args.variant:
+        compare(folder, report, args)
+    report.say(f'{len(report.right)} searches of {sum(n for _, _, n in report.right):,} states, '
+               f'{len(report.broken)} variants caught, {report.failed} failures')
+    return 1 if report.failed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
