@@ -18,12 +18,13 @@ RINGS = {
     'direct, one stripe': rings('1 2 0 17 18 32', stripe_of_1=0),
 }
 
+LONG_RINGS = {}
+LONG_RINGS['three crashes'] = rings('3 1 2 3 2 1', crashes=3)
+
 MODELS = {
     'rings': {
         'scenarios': RINGS,
-        'long': {
-            'three crashes': rings('3 1 2 3 2 1', crashes=3),
-        },
+        'long': LONG_RINGS,
         'variants': {
             'NO_COMMIT_FENCE': 'two lines',
             'APPLY_EARLY': 'two lines',
