@@ -170,9 +170,7 @@ int ph_format_back(const struct ph_file *file)
 	const uint64_t *lanes = (const uint64_t *)(const void *)(file->base + PM_LANE_TABLE);
 	int err = ph_file_back(file, 0, zone->desc);
 
-	for (uint32_t i = 0; i < PM_LANES_MAX && lanes[i] && !err; i++)
-		err = ph_file_back(file, lanes[i], PM_GRANULE);
-	return err;
+	return err ? err : ph_file_back(file, lanes[0], PM_GRANULE);
 }
 
 static void make_super(struct pm_super *super, const struct ph_file *file,
@@ -323,12 +321,8 @@ static int check_lanes(const char *base, const char *name)
 	uint64_t end = zone->data + (uint64_t)zone->granules * PM_GRANULE;
 
 	for (uint32_t i = 0; i < PM_LANES_MAX && (lanes[i] || !i); i++) {
-		bool good = lanes[i] >= zone->data && lanes[i] < end &&
-			    !((lanes[i] - zone->data) % PM_GRANULE);
-
-		for (uint32_t j = 0; j < i && good; j++)
-			good = lanes[j] != lanes[i];
-		if (!good)
+		if (lanes[i] < zone->data || lanes[i] >= end ||
+		    (lanes[i] - zone->data) % PM_GRANULE)
 			return ph_error(EUCLEAN,
 					"%s: entry %u of the lane table (offset %u) is damaged",
 					name, i, PM_LANE_TABLE);
@@ -420,7 +414,7 @@ static int verify_mapping(struct ph_file *copy, const char *path, struct pheap_c
 		(const struct pm_state *)(const void *)(copy->base + PM_STATE);
 
 	if (!err && state->status != PM_STATUS_CLEAN)
-		err = ph_recover(&pm, &count, copy->base, copy->size, &done);
+		err = ph_recover(&pm, &count, NULL, copy->base, copy->size, &done);
 	if (err == -EUCLEAN || err == -EPROTONOSUPPORT) {
 		report_refusal(result, fn, arg);
 		if (err == -EPROTONOSUPPORT)

@@ -32,7 +32,8 @@ int ph_format(struct ph_persist *pm, struct ph_count *count, struct ph_file *fil
 int ph_format_validate(const char *base, uint64_t size, const char *name, struct pm_super *super,
 		       bool readonly);
 
-/* Allocate the blocks of what open reads and writes itself: a copy may be sparse. */
+/* Allocate the blocks of what open reads and writes whatever it finds, and of the
+ * first lane: a copy may be sparse. Recovery sees to the rest. */
 int ph_format_back(const struct ph_file *file);
 
 /*

@@ -47,13 +47,21 @@ void ph_heap_delete(struct pheap *heap)
 {
 	ph_tx_delete_all(heap);
 	ph_zone_detach(heap);
-	for (uint32_t i = 0; heap->lanes && i < heap->nlanes; i++)
-		free(heap->lanes[i]);
+	if (heap->lane_space)
+		munmap(heap->lane_space, sizeof(*heap->lane_space));
 	free(heap->lanes);
 	free(heap->ckpt_pos);
 	if (heap->stripes)
 		munmap(heap->stripes, PH_STRIPES * sizeof(*heap->stripes));
 	free(heap);
+}
+
+void *ph_map_lazily(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
 }
 
 static int attach_lanes(struct pheap *heap)
@@ -62,17 +70,17 @@ static int attach_lanes(struct pheap *heap)
 
 	heap->lanes = calloc(PM_LANES_MAX, sizeof(*heap->lanes));
 	heap->ckpt_pos = calloc(PM_LANES_MAX, sizeof(*heap->ckpt_pos));
-	if (!heap->lanes || !heap->ckpt_pos)
+	heap->lane_space = ph_map_lazily(sizeof(*heap->lane_space));
+	if (!heap->lanes || !heap->ckpt_pos || !heap->lane_space)
 		return ph_error(ENOMEM, "no memory for lanes");
 	while (heap->nlanes < PM_LANES_MAX && table[heap->nlanes]) {
-		struct ph_lane *lane = ph_lane_new(heap, table[heap->nlanes], heap->nlanes);
+		struct ph_lane *lane = ph_lane_make(heap, table[heap->nlanes], heap->nlanes);
 
-		if (!lane)
-			return ph_error(ENOMEM, "no memory for a lane");
 		ph_lane_read(heap, lane);
 		ph_span_keep(heap, lane->block);
 		heap->lanes[heap->nlanes++] = lane;
 	}
+	heap->lanes[0]->backed = true; /* by ph_format_back() */
 	/* A lane per 4 MiB at most, so that rings never are what fills a pool. */
 	heap->lanes_max = heap->zone.granules / 64 + heap->nlanes;
 	if (heap->lanes_max > PM_LANES_MAX)
@@ -82,13 +90,11 @@ static int attach_lanes(struct pheap *heap)
 
 int ph_heap_attach(struct pheap *heap)
 {
-	void *stripes = mmap(NULL, PH_STRIPES * sizeof(*heap->stripes), PROT_READ | PROT_WRITE,
-			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	int err;
 
-	if (stripes == MAP_FAILED)
+	heap->stripes = ph_map_lazily(PH_STRIPES * sizeof(*heap->stripes));
+	if (!heap->stripes)
 		return ph_error(ENOMEM, "no memory for stripes");
-	heap->stripes = stripes;
 	heap->epoch = heap->state->epoch;
 	ph_unseal(heap->state->settled, &heap->settled);
 	err = ph_zone_attach(heap,

@@ -144,6 +144,7 @@ struct ph_undo_log {
 	uint64_t area; /* offset of its built-in area */
 	uint64_t gen;  /* of the last transaction that used it; the next takes gen + 1 */
 	bool used;     /* atomic */
+	bool marked;   /* U5: in this epoch; of the transaction that uses it */
 };
 
 struct ph_lane {
@@ -157,9 +158,17 @@ struct ph_lane {
 	uint32_t index;
 	uint32_t ndirty;
 	uint32_t users; /* threads; heap.lane_lock */
+	bool backed;	/* its file blocks are allocated: ph_lane_back(); atomic */
 	struct ph_undo_log logs[PM_UNDO_LOGS];
-	uint64_t dirty[PH_DIRTY_MAX]; /* line numbers */
+	uint64_t *dirty; /* PH_DIRTY_MAX line numbers */
 } __attribute__((aligned(64)));
+
+/* Mapped at open and touched by those that use a lane: DRAM for the lanes that there
+ * are, and for the lists of those in use. */
+struct ph_lane_space {
+	struct ph_lane lane[PM_LANES_MAX];
+	uint64_t dirty[PM_LANES_MAX][PH_DIRTY_MAX];
+};
 
 /* ---- thread cache ---------------------------------------------------------- */
 
@@ -247,6 +256,7 @@ struct pheap {
 	struct ph_stripe *stripes;
 	uint64_t settled; /* = state->settled; atomic */
 
+	struct ph_lane_space *lane_space;
 	struct ph_lane **lanes; /* PM_LANES_MAX pointers */
 	uint32_t nlanes;	/* atomic; grows under ckpt_lock */
 	uint32_t lanes_max;
@@ -285,6 +295,9 @@ struct pheap {
 /* heap.c: make and drop the DRAM side. */
 struct pheap *ph_heap_new(void);
 void ph_heap_delete(struct pheap *heap);
+/* Zeroed memory, of which DRAM is taken page by page when it is touched; NULL: no
+ * address space. munmap() ends it. */
+void *ph_map_lazily(size_t bytes);
 /* Attach to formatted and recovered media. */
 int ph_heap_attach(struct pheap *heap);
 

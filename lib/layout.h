@@ -183,7 +183,8 @@ _Static_assert(PM_LANE_UNDO + PM_UNDO_LOGS * PM_UNDO_AREA == PM_GRANULE, "lane b
 
 struct pm_undo_head {
 	uint64_t ended; /* sealed (sum.h); generations up to this one have ended */
-	uint64_t reserved[7];
+	uint64_t epoch; /* in which the log was used last; sealed as all epochs are */
+	uint64_t reserved[6];
 };
 _Static_assert(sizeof(struct pm_undo_head) == PM_LINE, "undo head");
 

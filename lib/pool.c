@@ -164,14 +164,15 @@ static int recover(struct pheap *heap)
 
 	heap->recovered = state->status != PM_STATUS_CLEAN;
 	if (heap->readonly)
-		return ph_recover(&heap->pm, &heap->count, heap->view.base, heap->view.size, NULL);
+		return ph_recover(&heap->pm, &heap->count, NULL, heap->view.base, heap->view.size,
+				  NULL);
 	/* D3, for a sparse copy of the file: what open itself touches. */
 	err = ph_format_back(&heap->file);
 	if (!err && state->status == PM_STATUS_PROCESS && heap->durability == PHEAP_POWER)
 		err = ph_file_write_back(&heap->file, &heap->media, &heap->count);
 	if (!err) /* which also verifies the lanes of a pool that was closed cleanly */
-		err = ph_recover(&heap->media, &heap->count, heap->view.base, heap->view.size,
-				 NULL);
+		err = ph_recover(&heap->media, &heap->count, heap->file.fd < 0 ? NULL : &heap->file,
+				 heap->view.base, heap->view.size, NULL);
 	if (!err)
 		err = ph_format_mend(&heap->media, &heap->count, heap->view.base, &heap->super);
 	return err ? err : start_epoch(heap);

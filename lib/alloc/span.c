@@ -79,14 +79,6 @@ static struct ph_tree media_tree(struct ph_rec *rec)
 
 /* ---- zone -------------------------------------------------------------------- */
 
-static void *map_lazily(size_t bytes)
-{
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
-
 static size_t chunks(const struct ph_zone *zone)
 {
 	return zone->granules / CHUNK_GRANULES + 1;
@@ -104,9 +96,9 @@ int ph_zone_attach(struct pheap *heap, const struct pm_zone *pm)
 	zone->tree_bytes = ph_tree_bytes(pm->levels);
 	zone->discover = 0;
 	zone->unloaded_end = pm->granules;
-	zone->overlay = map_lazily(zone->tree_bytes);
-	zone->map = map_lazily(zone->granules * sizeof(*zone->map));
-	zone->backed = map_lazily(chunks(zone));
+	zone->overlay = ph_map_lazily(zone->tree_bytes);
+	zone->map = ph_map_lazily(zone->granules * sizeof(*zone->map));
+	zone->backed = ph_map_lazily(chunks(zone));
 	if (!zone->overlay || !zone->map || !zone->backed)
 		return ph_error(ENOMEM, "no address space for the state of %u granules",
 				zone->granules);

@@ -22,7 +22,7 @@
  *   N1 entries are lanes	N2 distinct		N3 without holes
  *   N4 every lane has one
  *   U1 undo head: reserved zero			U2 rest of its page zero
- *   U3 ended sealed
+ *   U3 ended sealed				U4 epoch sealed
  *   R1 root 0 has no name	R2 name well formed	R3 names distinct
  *   R4 unused bytes zero	R5 null or a published object
  *   B1 to B6, D1 to D8, L1, L2: check-zone.c
@@ -358,6 +358,10 @@ void ph_check_lane(struct ph_check *c, uint64_t offset)
 			ph_check_report(c, "U3", at,
 					"undo head: ended word 0x%" PRIx64 " is damaged",
 					head.ended);
+		if (!ph_unseal(head.epoch, &number))
+			ph_check_report(c, "U4", at,
+					"undo head: epoch word 0x%" PRIx64 " is damaged",
+					head.epoch);
 	}
 	if (!ph_check_zero_at(c, offset + heads, PM_LANE_RING - heads))
 		ph_check_report(c, "U2", offset,

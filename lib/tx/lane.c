@@ -8,10 +8,9 @@
  */
 #include "lane.h"
 
-#include <stdlib.h>
-
 #include "alloc/span.h"
 #include "alloc/tcache.h"
+#include "file.h"
 #include "record.h"
 #include "sum.h"
 
@@ -24,13 +23,12 @@ void ph_lane_read(struct pheap *heap, struct ph_lane *lane)
 	}
 }
 
-struct ph_lane *ph_lane_new(struct pheap *heap, uint64_t block, uint32_t index)
+struct ph_lane *ph_lane_make(struct pheap *heap, uint64_t block, uint32_t index)
 {
-	struct ph_lane *lane = aligned_alloc(64, sizeof(*lane));
+	struct ph_lane *lane = &heap->lane_space->lane[index];
 
-	if (!lane)
-		return NULL;
-	memset(lane, 0, offsetof(struct ph_lane, dirty));
+	memset(lane, 0, sizeof(*lane));
+	lane->dirty = heap->lane_space->dirty[index];
 	lane->block = block;
 	lane->index = index;
 	lane->clock = lane->visited = ph_settled(heap);
@@ -41,6 +39,18 @@ struct ph_lane *ph_lane_new(struct pheap *heap, uint64_t block, uint32_t index)
 		log->area = block + PM_LANE_UNDO + i * PM_UNDO_AREA;
 	}
 	return lane;
+}
+
+int ph_lane_back(struct pheap *heap, struct ph_lane *lane)
+{
+	int err;
+
+	if (ph_likely(__atomic_load_n(&lane->backed, __ATOMIC_RELAXED)))
+		return 0;
+	err = ph_file_back(&heap->file, lane->block, PM_GRANULE);
+	if (!err)
+		__atomic_store_n(&lane->backed, true, __ATOMIC_RELAXED);
+	return err;
 }
 
 /*
@@ -84,9 +94,9 @@ static struct ph_lane *add_locked(struct pheap *heap, uint32_t max)
 
 	if (index >= max || ph_span_reserve(heap, PM_KIND_LANE, 0, PM_GRANULE, &slab))
 		return NULL;
-	lane = ph_lane_new(heap, slab->start, index);
-	if (!lane || publish_block(heap, slab, index)) {
-		free(lane);
+	lane = ph_lane_make(heap, slab->start, index);
+	lane->backed = true; /* as those of any span that is reserved */
+	if (publish_block(heap, slab, index)) {
 		ph_span_release(heap, slab);
 		return NULL;
 	}
@@ -117,7 +127,8 @@ static struct ph_lane *least_used(struct pheap *heap)
 	for (uint32_t i = 1; i < heap->nlanes && best->users; i++)
 		if (heap->lanes[i]->users < best->users)
 			best = heap->lanes[i];
-	return best;
+	/* The first one's blocks have been there since open. */
+	return ph_lane_back(heap, best) ? heap->lanes[0] : best;
 }
 
 struct ph_lane *ph_lane_mine(struct ph_tcache *cache)

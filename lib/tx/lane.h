@@ -47,8 +47,15 @@
  * need it is shared with other threads. */
 struct ph_lane *ph_lane_mine(struct ph_tcache *cache);
 
-/* Make the DRAM side of the lane block at an offset: DRAM only. NULL: no memory. */
-struct ph_lane *ph_lane_new(struct pheap *heap, uint64_t block, uint32_t index);
+/* Make the DRAM side of the lane block at an offset: DRAM only. */
+struct ph_lane *ph_lane_make(struct pheap *heap, uint64_t block, uint32_t index);
+
+/*
+ * D3, for a sparse copy of the pool: have the blocks of a lane allocated, before its
+ * ring or an undo log of it is used for the first time. 0, or the error of
+ * ph_file_back(); the first lane's are from open on.
+ */
+int ph_lane_back(struct pheap *heap, struct ph_lane *lane);
 
 /* Take over what an existing lane's media says: generations go on. */
 void ph_lane_read(struct pheap *heap, struct ph_lane *lane);

@@ -46,8 +46,10 @@ int ph_undo_guards(struct pheap *heap, const struct pheap_tx *tx, const struct p
 
 /* ---- a log for the transaction --------------------------------------------------- */
 
-static struct ph_undo_log *take_from(struct ph_lane *lane)
+static struct ph_undo_log *take_from(struct pheap *heap, struct ph_lane *lane)
 {
+	if (ph_lane_back(heap, lane))
+		return NULL;
 	for (unsigned i = 0; i < PM_UNDO_LOGS; i++)
 		if (ph_flag_take(&lane->logs[i].used))
 			return &lane->logs[i];
@@ -56,10 +58,10 @@ static struct ph_undo_log *take_from(struct ph_lane *lane)
 
 static struct ph_undo_log *take_log(struct pheap *heap, struct ph_lane *first)
 {
-	struct ph_undo_log *log = take_from(first);
+	struct ph_undo_log *log = take_from(heap, first);
 
 	for (uint32_t i = 0; !log && i < __atomic_load_n(&heap->nlanes, __ATOMIC_ACQUIRE); i++)
-		log = take_from(heap->lanes[i]);
+		log = take_from(heap, heap->lanes[i]);
 	return log;
 }
 
@@ -335,6 +337,23 @@ static bool reserve_ranges(struct pheap_tx *tx, uint32_t n)
 	return room;
 }
 
+/* U2: the fence orders the entries before the stores that the caller makes next; U5. */
+static int fence_entries(struct pheap_tx *tx, struct ph_count *count)
+{
+	struct ph_undo_log *log = tx->undo.log;
+	struct pheap *heap = tx->heap;
+	struct pm_undo_head *head = (struct pm_undo_head *)(void *)ph_at(heap, log->head);
+	int err;
+
+	if (!log->marked) {
+		ph_store64(&heap->pm, &head->epoch, heap->epoch);
+		ph_flush(&heap->pm, count, &head->epoch, sizeof(head->epoch));
+	}
+	err = ph_fence(&heap->pm, count);
+	log->marked |= !err;
+	return err;
+}
+
 static int save(struct pheap_tx *tx, struct ph_rec *held, const struct ph_range *ranges, uint32_t n)
 {
 	struct ph_slab *area;
@@ -359,8 +378,7 @@ static int save(struct pheap_tx *tx, struct ph_rec *held, const struct ph_range 
 	}
 	if (area)
 		ph_large_free(tx->heap, area, false);
-	/* U2: orders the entries before the stores that the caller makes next. */
-	return err ? err : ph_fence(&tx->heap->pm, held->count);
+	return err ? err : fence_entries(tx, held->count);
 }
 
 int ph_undo_save(struct pheap_tx *tx, const struct ph_range *ranges, uint32_t n)

@@ -17,10 +17,13 @@
  *       that ends the generation; none that is live did so before.
  *   U4  `ended` becomes the generation in the record that commits, or in one that
  *       follows a durable restoration.
+ *   U5  The first snapshot of an epoch in a log writes the epoch into its head, in
+ *       front of its fence: a log whose head has another epoch holds no live entry,
+ *       and is not looked at.
  *
  * PROTOCOL, with what a crash after each step leaves
  *   snapshot  1 settle the range (U3), register it in the stripes
- *             2 non-temporal copy of the entries
+ *             2 non-temporal copy of the entries; U5: flush the head
  *             3 FENCE: orders them before the caller's stores (U2)
  *   commit    1 flush the ranges and new objects     rolled back
  *             2 FENCE: orders them before the record rolled back

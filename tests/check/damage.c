@@ -370,9 +370,15 @@ static void undo_ended(struct image *image)
 	memset(image->base + block, 0xff, 8);
 }
 
+static void undo_epoch(struct image *image)
+{
+	image->base[image_lanes(image)[0] + 2 * PM_LINE + offsetof(struct pm_undo_head, epoch)] ^=
+		1;
+}
+
 static void undo_reserved(struct image *image)
 {
-	image->base[image_lanes(image)[0] + 3 * PM_LINE + 8] = 1;
+	image->base[image_lanes(image)[0] + 3 * PM_LINE + PM_LINE - 1] = 1;
 }
 
 static void undo_page(struct image *image)
@@ -716,6 +722,7 @@ const struct damage damages[] = {
 	{"U1", "reserved word of an undo head", undo_reserved},
 	{"U3", "end of an undo log", undo_ended},
 	{"U2", "behind the undo heads", undo_page},
+	{"U4", "epoch of an undo log", undo_epoch},
 	{"B1 B2 B5", "value of a free block", tree_value},
 	{"B1", "value of the root", tree_root_value},
 	{"B2", "value of an inner node", tree_mixed},

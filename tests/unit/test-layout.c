@@ -143,7 +143,8 @@ static void lanes(void **state)
 
 	SIZE(pm_undo_head, 64);
 	FIELD(pm_undo_head, ended, 0, 8);
-	FIELD(pm_undo_head, reserved, 8, 56);
+	FIELD(pm_undo_head, epoch, 8, 8);
+	FIELD(pm_undo_head, reserved, 16, 48);
 
 	SIZE(pm_undo, 40);
 	FIELD(pm_undo, sum, 0, 8);

@@ -137,6 +137,7 @@ static void long_undo_area(void **state)
 	(void)state;
 	next[0].sum = ph_sum(state_of(memory)->epoch ^ head, at, &next[0].gen, 7);
 	memcpy(memory + at, next, PM_LINE);
+	*word_at(memory, head + offsetof(struct pm_undo_head, epoch)) = state_of(memory)->epoch;
 	for (uint64_t i = start; i + PM_LINE < start + length - 32 * PM_GRANULE; i += PM_LINE) {
 		struct pm_undo *entry = (struct pm_undo *)(void *)(memory + i);
 
