@@ -124,11 +124,12 @@ static void read_boot_id(uint8_t id[16])
 static int start_epoch(struct pheap *heap)
 {
 	struct pm_state *state = heap->state;
-	uint64_t boot[2], status = PM_STATUS_POWER;
+	uint64_t boot[2] = {0}, status = PM_STATUS_POWER;
 
-	if (heap->durability == PHEAP_PROCESS)
+	if (heap->durability == PHEAP_PROCESS) {
 		status = PM_STATUS_PROCESS;
-	read_boot_id((uint8_t *)boot);
+		read_boot_id((uint8_t *)boot);
+	}
 	ph_store64(&heap->media, &state->boot_id[0], boot[0]);
 	ph_store64(&heap->media, &state->boot_id[8], boot[1]);
 	ph_store64(&heap->media, &state->status, status);

@@ -198,35 +198,57 @@ int ph_judge_undos(struct ph_recovery *r)
 
 /* ---- rolling back ---------------------------------------------------------------------------- */
 
-/* Words past the cache; what is left at the ends of a range, through it. */
-static void restore(struct ph_recovery *r, uint64_t at, const char *old, uint64_t length)
+/* Whole lines of a range. */
+static struct ph_run lines_of(uint64_t at, uint64_t length)
 {
-	uint64_t before = -at % 8 < length ? -at % 8 : length;
-	uint64_t words = (length - before) / 8 * 8, behind = length - before - words;
+	struct ph_run whole = {(at + PM_LINE - 1) / PM_LINE * PM_LINE,
+			       (at + length) / PM_LINE * PM_LINE};
 
-	if (before) {
-		ph_store(r->pm, r->base + at, old, before);
-		ph_flush(r->pm, r->count, r->base + at, before);
-	}
-	if (words)
-		ph_copy_nt(r->pm, r->count, r->base + at + before, old + before, words);
-	if (behind) {
-		at += before + words;
-		ph_store(r->pm, r->base + at, old + before + words, behind);
-		ph_flush(r->pm, r->count, r->base + at, behind);
-	}
+	if (whole.lo >= whole.hi)
+		whole.lo = whole.hi = at;
+	return whole;
 }
 
-static int restore_entry(struct ph_recovery *r, uint64_t at)
+/* Whole lines past the cache. The rest of a line may be another entry's: it is stored,
+ * and flushed when both have been. */
+static void restore(struct ph_recovery *r, uint64_t at, const char *old, uint64_t length)
+{
+	struct ph_run whole = lines_of(at, length);
+
+	if (at < whole.lo)
+		ph_store(r->pm, r->base + at, old, whole.lo - at);
+	if (whole.lo < whole.hi)
+		ph_copy_nt(r->pm, r->count, r->base + whole.lo, old + (whole.lo - at),
+			   whole.hi - whole.lo);
+	if (whole.hi < at + length)
+		ph_store(r->pm, r->base + whole.hi, old + (whole.hi - at), at + length - whole.hi);
+}
+
+/* What restore() has left in the cache. */
+static void flush_rest(struct ph_recovery *r, uint64_t at, const char *old, uint64_t length)
+{
+	struct ph_run whole = lines_of(at, length);
+
+	(void)old;
+	if (at < whole.lo)
+		ph_flush_target(r, at, whole.lo - at);
+	if (whole.hi < at + length)
+		ph_flush_target(r, whole.hi, at + length - whole.hi);
+}
+
+typedef void entry_fn(struct ph_recovery *r, uint64_t target, const char *old, uint64_t length);
+
+/* Call fn for a DATA entry. V1. */
+static int visit(struct ph_recovery *r, uint64_t at, entry_fn *fn)
 {
 	const struct pm_undo *head = entry_at(r, at);
-	uint64_t target = PM_ENTRY_OFFSET(head->target);
+	uint64_t target = PM_ENTRY_OFFSET(head->target), length = head->length;
 
 	if (head->target >> 56 == PM_UNDO_NEXT)
 		return 0;
-	if (!ph_range_writable(r, target, head->length) || head->length > PM_UNDO_DATA_MAX)
-		return -EUCLEAN; /* V1 */
-	restore(r, target, (const char *)(head + 1), head->length);
+	if (length > PM_UNDO_DATA_MAX || !ph_range_writable(r, target, length))
+		return -EUCLEAN;
+	fn(r, target, (const char *)(head + 1), length);
 	return 0;
 }
 
@@ -240,7 +262,21 @@ static int restore_part(struct ph_recovery *r, struct cursor c, uint32_t n, uint
 		err = advance(r, &c);
 	}
 	while (n-- && !err)
-		err = restore_entry(r, entries[n]);
+		err = visit(r, entries[n], restore);
+	return err;
+}
+
+static int flush_log(struct ph_recovery *r, const struct ph_found_lane *lane, unsigned log)
+{
+	struct cursor c = start_of(r, lane, log);
+	int err = 0;
+
+	while (c.seq < lane->undos[log] && !err) {
+		err = visit(r, c.at, flush_rest);
+		if (!err)
+			err = advance(r, &c);
+	}
+	ph_flush_end(r);
 	return err;
 }
 
@@ -266,6 +302,8 @@ static int roll_back_log(struct ph_recovery *r, const struct ph_found_lane *lane
 				   (uint64_t *)(void *)(notes + PARTS));
 	}
 	free(notes);
+	if (!err)
+		err = flush_log(r, lane, log);
 	return err ? ph_error(EUCLEAN, "an undo log changed while it was rolled back") : 0;
 }
 

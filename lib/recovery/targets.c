@@ -19,8 +19,9 @@ static bool seen(struct ph_seen *set, uint64_t number)
 /* ---- blocks ----------------------------------------------------------------------- */
 
 /* What one fault on a cached file maps by default, of what is there: a load maps the
- * neighbours too, a store its own page only. */
+ * neighbours too, a store its own page only. It pays from some pages on. */
 #define FAULT_AROUND 65536u
+#define FAULT_AROUND_FROM 16384u
 
 static int back_run(struct ph_recovery *r)
 {
@@ -31,8 +32,9 @@ static int back_run(struct ph_recovery *r)
 		return ph_error(ENOSPC, "the file system below the pool is full, and the file has "
 					"holes where recovery writes, as a sparse copy has: make "
 					"room and open it again; nothing was written to it");
-	for (uint64_t at = r->run.lo; at < r->run.hi && !err; at = (at | (FAULT_AROUND - 1)) + 1)
-		(void)*(volatile const char *)(r->base + at);
+	if (!err && r->run.hi - r->run.lo >= FAULT_AROUND_FROM)
+		for (uint64_t at = r->run.lo; at < r->run.hi; at = (at | (FAULT_AROUND - 1)) + 1)
+			(void)*(volatile const char *)(r->base + at);
 	r->run.lo = r->run.hi = 0;
 	return err;
 }
