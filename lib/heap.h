@@ -113,10 +113,12 @@ struct ph_zone {
 	pthread_mutex_t lock;
 	uint8_t *overlay; /* the free-space tree with reservations; lines load on touch */
 	size_t tree_bytes;
-	struct ph_slab **map;			/* span of each granule, NULL: not loaded; atomic */
-	uint8_t *backed;			/* one byte a chunk: file blocks are allocated */
-	uint32_t discover;			/* next granule to look at for unloaded slabs */
-	uint32_t unloaded_end;			/* discovery is over when discover reaches it */
+	struct ph_slab **map;  /* span of each granule, NULL: not loaded; atomic */
+	uint8_t *backed;       /* one byte a chunk: file blocks are allocated */
+	uint32_t discover;     /* next granule to look at for unloaded slabs */
+	uint32_t unloaded_end; /* discovery is over when discover reaches it */
+	uint64_t lines_read;   /* lines of media that made the DRAM state; atomic */
+	int64_t credit;	       /* lines of metadata that discovery may read ahead of need */
 	uint64_t granules_slab, granules_large; /* in use; changed under the lock, atomic */
 	struct ph_slab *spare[20];		/* retired structs by log2 of room */
 	struct ph_slab *newest;			/* all structs ever made */

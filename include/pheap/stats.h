@@ -20,7 +20,9 @@ struct pheap_stats {
 	uint64_t records;	/* redo records committed */
 	uint64_t record_lines;	/* ring lines they took */
 	uint64_t checkpoints;
-	uint64_t snapshots; /* ranges saved in undo logs */
+	uint64_t snapshots;	 /* ranges saved in undo logs */
+	uint64_t metadata_lines; /* lines of tree, descriptors and bitmaps read to learn
+				  * what is free: nothing is, before it is needed */
 
 	/* At this moment. */
 	uint64_t granules;	 /* of 64 KiB, for data */

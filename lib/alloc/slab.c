@@ -7,9 +7,7 @@
 #include "large.h"
 #include "span.h"
 
-/* Spans looked at for partly filled slabs of an earlier session whenever a
- * magazine finds none, before a new slab is made: enough to find them all
- * within a few slabs' worth of allocations, few enough to be no pause. */
+/* Spans looked at in one go where the pool has no granule left. */
 #define DISCOVER_SPANS 8u
 
 /* Granules of empty slabs that are kept: a part of those in use by slabs, and never less
@@ -184,7 +182,7 @@ uint32_t ph_slab_take(struct pheap *heap, unsigned cls, struct ph_slab **own,
 	struct ph_central *central = &heap->central[cls];
 	uint32_t taken = take_owned(heap, central, own, objects, n);
 
-	if (!taken && ph_span_discover(heap, DISCOVER_SPANS))
+	if (!taken && ph_span_discover_ahead(heap, ph_classes[cls].objects))
 		taken = take_owned(heap, central, own, objects, n);
 	for (bool squeezed = false; !taken; squeezed = true) {
 		int err = add_slab(heap, cls);
@@ -193,6 +191,11 @@ uint32_t ph_slab_take(struct pheap *heap, unsigned cls, struct ph_slab **own,
 			errno = -err;
 			return 0;
 		}
+		/* A slab of an earlier session may have room yet: each is looked at once. */
+		while (err && !taken && ph_span_discover(heap, DISCOVER_SPANS))
+			taken = take_owned(heap, central, own, objects, n);
+		if (taken)
+			break;
 		if (err)
 			ph_slab_squeeze(heap);
 		taken = take_owned(heap, central, own, objects, n);

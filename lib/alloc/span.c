@@ -24,7 +24,23 @@
 /* Blocks are freed by so many, 1 GiB, under one hold of zone.lock. */
 #define PUNCH_GRANULES 16384u
 
+/*
+ * Spans looked at for partly filled slabs of an earlier session before a new slab is
+ * made, and lines of metadata read for that: enough to find them all within a few slabs'
+ * worth of allocations, few enough to be no pause. The last span adds up to nine lines
+ * and its path in the tree. So objects of all sizes cost two lines each on the average.
+ */
+#define SPANS_AT_ONCE 8u
+#define LINES_AT_ONCE 64
+#define LINES_PER_OBJECT 2
+
 /* ---- the two trees --------------------------------------------------------- */
+
+/* Under zone.lock, where all metadata is read: what a session has read of it. */
+static void count_lines(struct ph_zone *zone, uint64_t n)
+{
+	__atomic_store_n(&zone->lines_read, zone->lines_read + n, __ATOMIC_RELAXED);
+}
 
 /* Byte 0 of an overlay line says that the line has been loaded. */
 static uint8_t *overlay_line(struct pheap *heap, uint64_t at)
@@ -35,6 +51,7 @@ static uint8_t *overlay_line(struct pheap *heap, uint64_t at)
 	if (!line[0]) {
 		memcpy(line, ph_at(heap, zone->pm->tree + at / PM_LINE * PM_LINE), PM_LINE);
 		line[0] = 1;
+		count_lines(zone, 1);
 	}
 	return line;
 }
@@ -96,6 +113,7 @@ int ph_zone_attach(struct pheap *heap, const struct pm_zone *pm)
 	zone->tree_bytes = ph_tree_bytes(pm->levels);
 	zone->discover = 0;
 	zone->unloaded_end = pm->granules;
+	zone->credit = LINES_AT_ONCE;
 	zone->overlay = ph_map_lazily(zone->tree_bytes);
 	zone->map = ph_map_lazily(zone->granules * sizeof(*zone->map));
 	zone->backed = ph_map_lazily(chunks(zone));
@@ -129,6 +147,7 @@ void ph_zone_stats(struct pheap *heap, struct pheap_stats *stats)
 	uint8_t root;
 
 	pthread_mutex_lock(&zone->lock);
+	stats->metadata_lines = zone->lines_read; /* before the walk that follows */
 	root = ph_tree_root(&tree);
 	stats->granules = zone->granules;
 	stats->granules_free = ph_tree_count_free(&tree);
@@ -497,6 +516,7 @@ static void load_states(struct pheap *heap, struct ph_slab *slab)
 {
 	const uint64_t *bits = (const uint64_t *)(const void *)ph_at(heap, slab->bits);
 
+	count_lines(&heap->zone, (slab->objects + PM_LINE * 8 - 1) / (PM_LINE * 8));
 	for (uint32_t i = 0; i < slab->objects; i++) {
 		bool published = bits[i / 64] >> i % 64 & 1;
 
@@ -523,6 +543,7 @@ static struct ph_slab *load_span(struct pheap *heap, uint32_t granule)
 	const struct pm_span *span = descriptor(heap, granule);
 	struct ph_slab *slab;
 
+	count_lines(zone, 1); /* the descriptor */
 	/* D3, for a sparse copy of the file: its holes get blocks before they are touched.
 	 * H1, on damaged media: a descriptor over free granules is not believed. */
 	if (back_granules(heap, granule, 1) || !believable(zone, span, granule) ||
@@ -565,6 +586,7 @@ static struct ph_slab *load_covering(struct pheap *heap, uint32_t granule)
 			continue;
 		if (!ph_tree_taken(&tree, head) || back_granules(heap, head, 1))
 			continue;
+		count_lines(zone, 1);
 		if (span->kind != PM_KIND_NONE)
 			return span->granules > granule - head ? load_span(heap, head) : NULL;
 	}
@@ -600,17 +622,16 @@ void ph_span_keep(struct pheap *heap, uint64_t block)
 	pthread_mutex_unlock(&zone->lock);
 }
 
-bool ph_span_discover(struct pheap *heap, unsigned spans)
+/* Look at so many spans, and at no further one once so many lines have been read. Under
+ * zone.lock. */
+static void discover(struct pheap *heap, unsigned spans, uint64_t lines)
 {
 	struct ph_zone *zone = &heap->zone;
 	struct ph_tree tree = overlay_tree(heap);
-	uint32_t g;
+	uint64_t end = zone->lines_read + lines;
+	uint32_t g = zone->discover;
 
-	if (__atomic_load_n(&zone->discover, __ATOMIC_RELAXED) >= zone->unloaded_end)
-		return false;
-	pthread_mutex_lock(&zone->lock);
-	g = zone->discover;
-	while (g < zone->granules && spans--) {
+	while (g < zone->granules && spans-- && zone->lines_read < end) {
 		struct ph_slab *slab;
 
 		g = ph_tree_next_taken(&tree, g);
@@ -620,6 +641,43 @@ bool ph_span_discover(struct pheap *heap, unsigned spans)
 		g += slab ? slab->granules : 1;
 	}
 	__atomic_store_n(&zone->discover, g, __ATOMIC_RELAXED);
+}
+
+static bool discovered_all(const struct ph_zone *zone)
+{
+	return __atomic_load_n(&zone->discover, __ATOMIC_RELAXED) >= zone->unloaded_end;
+}
+
+bool ph_span_discover(struct pheap *heap, unsigned spans)
+{
+	struct ph_zone *zone = &heap->zone;
+
+	if (discovered_all(zone))
+		return false;
+	pthread_mutex_lock(&zone->lock);
+	discover(heap, spans, UINT64_MAX / 2);
 	pthread_mutex_unlock(&zone->lock);
 	return true;
+}
+
+bool ph_span_discover_ahead(struct pheap *heap, uint32_t objects)
+{
+	struct ph_zone *zone = &heap->zone;
+	uint64_t before;
+	bool may;
+
+	if (discovered_all(zone))
+		return false;
+	pthread_mutex_lock(&zone->lock);
+	zone->credit += (int64_t)objects * LINES_PER_OBJECT;
+	if (zone->credit > LINES_AT_ONCE)
+		zone->credit = LINES_AT_ONCE;
+	may = zone->credit > 0;
+	if (may) {
+		before = zone->lines_read;
+		discover(heap, SPANS_AT_ONCE, (uint64_t)zone->credit);
+		zone->credit -= (int64_t)(zone->lines_read - before);
+	}
+	pthread_mutex_unlock(&zone->lock);
+	return may;
 }

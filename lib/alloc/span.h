@@ -129,6 +129,10 @@ int ph_reserved_find(struct pheap *heap, const char *what, const void *ptr,
  * central lists. False when there is nothing left to look at. */
 bool ph_span_discover(struct pheap *heap, unsigned spans);
 
+/* The same ahead of need, before a new slab of so many objects is made: some spans, at
+ * the pace at which objects are handed out. */
+bool ph_span_discover_ahead(struct pheap *heap, uint32_t objects);
+
 /* The span of an address that is known to lie in a loaded one. */
 static inline struct ph_slab *ph_slab_at(const struct pheap *heap, const char *ptr)
 {
