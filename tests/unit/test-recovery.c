@@ -69,6 +69,7 @@ static void keep_durable(struct media *media)
 static void many_undo_entries(void **state)
 {
 	struct media media, again;
+	uint64_t at;
 	pheap_t *heap;
 
 	(void)state;
@@ -77,6 +78,9 @@ static void many_undo_entries(void **state)
 	publish_root(heap, OBJECT, 7);
 	snapshot_much(heap);
 	media_init(&again, POOL);
+	/* What the program stored in place has been evicted, all of it. */
+	at = *pheap_root(heap);
+	memcpy(media.durable + at, media.seen + at, OBJECT);
 	memcpy(again.seen, media.durable, POOL);
 	memcpy(again.durable, media.durable, POOL);
 	ph_pool_abandon(heap);
