@@ -108,9 +108,26 @@ void ph_rec_zero(struct ph_rec *rec, uint64_t offset, size_t length)
 	add_lines(rec, offset, length);
 }
 
+/*
+ * Word by word: the program has stored them just now, behind a fence that has not
+ * completed. A load of several words would wait for that; of one, it gets what is
+ * in the store buffer.
+ */
 void ph_rec_content(struct ph_rec *rec, uint64_t offset, size_t length)
 {
-	ph_rec_bytes(rec, offset, ph_at(rec->heap, offset), length);
+	const uint64_t *from = (const uint64_t *)(const void *)ph_at(rec->heap, offset);
+	uint64_t *to;
+
+	if (ph_unlikely(length % 8 || length > 256)) {
+		ph_rec_bytes(rec, offset, from, length);
+	} else if (ph_rec_room(rec, 1 + (uint32_t)length / 8)) {
+		to = &rec->words[rec->n];
+		*to++ = PM_ENTRY(PM_ENTRY_BYTES, length - 1, offset);
+		for (size_t i = 0; i < length / 8; i++)
+			to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+		rec->n += 1 + (uint32_t)length / 8;
+		add_lines(rec, offset, length);
+	}
 	rec->apply_from = rec->n;
 }
 
@@ -192,12 +209,6 @@ static uint64_t line_of(uint64_t key)
 	return (key & (PH_COVERED - 1)) << PH_STRIPE_BITS | key >> (64 - PH_STRIPE_BITS);
 }
 
-/* Is a key the first of its stripe? Those of one stripe are neighbours. */
-static bool first_of_stripe(const struct ph_rec *rec, const uint64_t *key)
-{
-	return key == rec->lines || (key[0] ^ key[-1]) >> (64 - PH_STRIPE_BITS);
-}
-
 static int compare_keys(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -213,13 +224,18 @@ static void order(uint64_t *a, uint64_t *b)
 	*b = x < y ? y : x;
 }
 
-/* The common case, without a branch that depends on where objects lie. True: a key is
- * there twice. Keys that stand for none are larger than any line's. */
+static bool same_stripe(uint64_t a, uint64_t b)
+{
+	return !((a ^ b) >> PH_KEY_SHIFT);
+}
+
+/* The common case, without a branch that depends on where objects lie. True: a stripe
+ * is there twice. Keys that stand for none are larger than any line's. */
 static bool sort_four(uint64_t *keys, uint32_t n)
 {
 	uint64_t a = keys[0];
-	uint64_t b = n > 1 ? keys[1] : UINT64_MAX - 2;
-	uint64_t c = n > 2 ? keys[2] : UINT64_MAX - 1;
+	uint64_t b = n > 1 ? keys[1] : UINT64_MAX - (UINT64_C(2) << PH_KEY_SHIFT);
+	uint64_t c = n > 2 ? keys[2] : UINT64_MAX - (UINT64_C(1) << PH_KEY_SHIFT);
 	uint64_t d = n > 3 ? keys[3] : UINT64_MAX;
 
 	order(&a, &b);
@@ -231,7 +247,7 @@ static bool sort_four(uint64_t *keys, uint32_t n)
 	keys[1] = b;
 	keys[2] = c;
 	keys[3] = d;
-	return a == b || b == c || c == d;
+	return same_stripe(a, b) | same_stripe(b, c) | same_stripe(c, d);
 }
 
 /* By insertion, since they come nearly in order, where they are not very many. */
@@ -249,23 +265,28 @@ static __attribute__((noinline)) bool sort_many(uint64_t *keys, uint32_t n)
 
 		for (; at && keys[at - 1] > key; at--)
 			keys[at] = keys[at - 1];
-		twice |= at && keys[at - 1] == key;
+		twice |= at && same_stripe(keys[at - 1], key);
+		twice |= at < i && same_stripe(keys[at + 1], key);
 		keys[at] = key;
 	}
 	return twice;
 }
 
+/* Drop keys that are there twice, and mark those of the same stripe. */
 static __attribute__((noinline)) uint32_t make_unique(uint64_t *keys, uint32_t n)
 {
-	uint32_t kept = 0;
+	uint32_t kept = n != 0;
 
-	for (uint32_t i = 0; i < n; i++)
-		if (!kept || keys[kept - 1] != keys[i])
-			keys[kept++] = keys[i];
+	for (uint32_t i = 1; i < n; i++) {
+		uint64_t before = keys[kept - 1] & ~PH_FOLLOWS;
+
+		if (before != keys[i])
+			keys[kept++] = keys[i] | (same_stripe(before, keys[i]) ? PH_FOLLOWS : 0);
+	}
 	return kept;
 }
 
-static void sort_lines(struct ph_rec *rec)
+static ph_inline void sort_lines(struct ph_rec *rec)
 {
 	uint64_t *keys = rec->lines;
 
@@ -294,7 +315,7 @@ static ph_inline bool take_stripes(struct ph_rec *rec)
 		struct ph_stripe *stripe = ph_stripe_of_key(rec->heap, *key);
 		uint64_t word;
 
-		if (ph_unlikely(!first_of_stripe(rec, key)))
+		if (ph_unlikely(*key & PH_FOLLOWS))
 			continue;
 		ph_bitlock_take(&stripe->word);
 		snapped |= __atomic_load_n(&stripe->snaps, __ATOMIC_RELAXED);
@@ -316,7 +337,7 @@ static void give_stripes(struct ph_rec *rec, uint64_t stamp)
 		struct ph_stripe *stripe = ph_stripe_of_key(rec->heap, *key);
 		bool raise = stamp && !(*key & PH_COVERED);
 
-		if (first_of_stripe(rec, key))
+		if (!(*key & PH_FOLLOWS))
 			ph_bitlock_give(&stripe->word, raise ? stamp << 1 : word_of(stripe));
 	}
 }
@@ -522,35 +543,36 @@ static int write_record(struct ph_rec *rec, uint64_t stamp)
  * Note the lines for the next checkpoint, each once, and let go of their stripes: a
  * line whose stripe was last written by this lane, in this very line, since its last
  * visit, is on the list already. A line that another lane wrote in between goes on both
- * lists: either visit may be the last before S (R3). See give_stripes() for stamps.
+ * lists: either visit may be the last before S (R3). See give_stripes() for stamps. From
+ * the last key on, so that a stripe is let go of behind its last line.
  */
 static void note_dirty(struct ph_rec *rec, uint64_t stamp)
 {
-	const uint64_t *key = rec->lines, *end = key + rec->nlines;
 	struct ph_lane *lane = rec->lane;
 	uint64_t settled = ph_settled(rec->heap);
+	uint32_t mixed = 0; /* this record writes further lines of the stripe */
 
-	bool raise = false;
-
-	for (; key < end; key++) {
+	for (const uint64_t *key = rec->lines + rec->nlines; key-- > rec->lines;) {
 		struct ph_stripe *stripe = ph_stripe_of_key(rec->heap, *key);
-		bool first = first_of_stripe(rec, key);
-		uint64_t line = line_of(*key), last = word_of(stripe) >> 1;
+		uint64_t line = line_of(*key), word = word_of(stripe);
 		uint32_t tag = ph_stripe_tag(lane->index, line), seen = stripe->tag;
-		bool noted = (seen & ~PH_TAG_MIXED) == tag && last > lane->visited;
 
-		if (!noted && ph_likely(!(*key & PH_COVERED))) {
-			/* Not settled either: a line of the same stripe in this very record. */
-			if (!first || (last > settled &&
-				       (seen & PH_TAG_MIXED || (seen ^ tag) >> PH_TAG_LANE_BITS)))
-				tag |= PH_TAG_MIXED;
-			__atomic_store_n(&stripe->tag, tag, __ATOMIC_RELAXED);
-			lane->dirty[lane->ndirty++] = line;
+		if (ph_likely(!(*key & PH_COVERED))) {
+			if ((seen & ~PH_TAG_MIXED) != tag || word >> 1 <= lane->visited) {
+				if (word >> 1 > settled &&
+				    (seen & PH_TAG_MIXED || (seen ^ tag) >> PH_TAG_LANE_BITS))
+					mixed = PH_TAG_MIXED; /* not settled either */
+				__atomic_store_n(&stripe->tag, tag | mixed, __ATOMIC_RELAXED);
+				lane->dirty[lane->ndirty++] = line;
+			}
+			word = stamp << 1;
 		}
-		if (ph_likely(first))
-			raise = !(*key & PH_COVERED);
-		if (ph_likely(key + 1 == end || first_of_stripe(rec, key + 1)))
-			ph_bitlock_give(&stripe->word, raise ? stamp << 1 : word_of(stripe));
+		if (ph_unlikely(*key & PH_FOLLOWS)) {
+			mixed = *key & PH_COVERED ? mixed : PH_TAG_MIXED;
+		} else {
+			ph_bitlock_give(&stripe->word, word);
+			mixed = 0;
+		}
 	}
 }
 

@@ -112,8 +112,11 @@ static inline uint64_t ph_line_key(uint64_t line)
 /* Marks the key of a line whose stripe is held, but which the record does not write.
  * Above the bits that tell lines of a stripe apart: it sorts behind the written ones. */
 #define PH_COVERED (UINT64_C(1) << 40)
-_Static_assert(48 - 6 - PH_STRIPE_BITS < 40,
-	       "a line's number has its low bits in the key's high ones");
+/* Marks, once they are sorted, the key of a line whose stripe the key before has too. */
+#define PH_FOLLOWS (UINT64_C(1) << 41)
+#define PH_KEY_SHIFT 42 /* what is above is the stripe's, and nothing */
+_Static_assert(48 - 6 - PH_STRIPE_BITS < 40 && 64 - PH_STRIPE_BITS > PH_KEY_SHIFT,
+	       "a line's number and its marks have room in a key");
 
 static inline struct ph_stripe *ph_stripe_of_key(const struct pheap *heap, uint64_t key)
 {

@@ -85,7 +85,7 @@ static void end(struct pheap_tx *tx)
 		ph_large_free(tx->heap, tx->extension, false);
 	tx->extension = NULL;
 	tx->words = 0;
-	tx->nobjects = tx->nwrites = 0;
+	tx->nobjects = tx->nwrites = tx->roots = 0;
 	tx->open = false;
 	if (cache) {
 		cache->count.ended++;
@@ -161,56 +161,73 @@ static uint32_t object_words(const struct ph_object *object, bool dies)
  * what fits in a ring, a span is kept. So the call that asks for too much fails,
  * not the commit.
  */
+static __attribute__((noinline)) int reserve_extension(struct pheap_tx *tx, uint64_t bytes)
+{
+	struct ph_slab *span;
+	int err = ph_large_reserve(tx->heap, 2 * bytes, &span);
+
+	if (err == -ENOSPC)
+		err = ph_large_reserve(tx->heap, bytes, &span);
+	if (err)
+		return err;
+	if (tx->extension)
+		ph_large_free(tx->heap, tx->extension, false);
+	tx->extension = span;
+	return 0;
+}
+
 static int reserve_words(struct pheap_tx *tx, uint64_t more)
 {
 	uint64_t words = tx->words + more + END_WORDS, bytes = words * 8 + PM_LINE;
-	struct ph_slab *span;
 	int err;
 
-	if (words > PH_REC_RING_WORDS && (!tx->extension || tx->extension->size < bytes) &&
-	    ph_logs(&tx->heap->pm)) {
-		err = ph_large_reserve(tx->heap, 2 * bytes, &span);
-		if (err == -ENOSPC)
-			err = ph_large_reserve(tx->heap, bytes, &span);
-		if (err)
-			return err;
-		if (tx->extension)
-			ph_large_free(tx->heap, tx->extension, false);
-		tx->extension = span;
-	}
+	if (ph_unlikely(words > PH_REC_RING_WORDS) &&
+	    (!tx->extension || tx->extension->size < bytes) && ph_logs(&tx->heap->pm) &&
+	    (err = reserve_extension(tx, bytes)))
+		return err;
 	tx->words += more;
 	return 0;
 }
 
 /* ---- objects -------------------------------------------------------------------------- */
 
-static int add_object(struct pheap_tx *tx, const struct ph_object *object, bool dies)
+/* Room for one more; NULL: no memory. It is looked up in place: a copy of what was
+ * stored just now, several words at a time, would wait for the fence before. */
+static struct ph_tx_object *next_object(struct pheap_tx *tx)
 {
-	uint32_t words = object_words(object, dies);
-	int err = reserve_words(tx, words);
-
-	if (err)
-		return err;
-	if (tx->nobjects == tx->objects_cap) {
+	if (ph_unlikely(tx->nobjects == tx->objects_cap)) {
 		uint32_t cap = tx->objects_cap ? 2 * tx->objects_cap : 8;
 		void *grown = realloc(tx->objects, cap * sizeof(*tx->objects));
 
 		if (!grown)
-			return ph_error(ENOMEM, "no memory for another object of a transaction");
+			return ph_null(ENOMEM, "no memory for another object of a transaction");
 		tx->objects = grown;
 		tx->objects_cap = cap;
 	}
-	tx->objects[tx->nobjects++] = (struct ph_tx_object){*object, words, dies};
-	ph_set_state(ph_state_of(object), dies ? PH_DYING : PH_TX);
+	return &tx->objects[tx->nobjects];
+}
+
+/* own: the next one, looked up. */
+static int add_object(struct pheap_tx *tx, struct ph_tx_object *own, bool dies)
+{
+	uint32_t words = object_words(&own->object, dies);
+	int err = reserve_words(tx, words);
+
+	if (err)
+		return err;
+	own->words = words;
+	own->dies = dies;
+	tx->nobjects++;
+	ph_set_state(ph_state_of(&own->object), dies ? PH_DYING : PH_TX);
 	return 0;
 }
 
 static int adopt(struct pheap_tx *tx, const char *what, void *ptr)
 {
-	struct ph_object object;
-	int err = ph_reserved_find(tx->heap, what, ptr, &object);
+	struct ph_tx_object *own = next_object(tx);
+	int err = own ? ph_reserved_find(tx->heap, what, ptr, &own->object) : -ENOMEM;
 
-	return err ? err : add_object(tx, &object, false);
+	return err ? err : add_object(tx, own, false);
 }
 
 PHEAP_API int pheap_tx_adopt(pheap_tx_t *tx, void *ptr)
@@ -274,18 +291,22 @@ static int drop_own(struct pheap_tx *tx, const char *what, const struct ph_objec
 
 static int free_object(struct pheap_tx *tx, const char *what, uint64_t offset)
 {
-	struct ph_object object;
+	struct ph_tx_object *own = next_object(tx);
+	struct ph_object *object;
 	int err;
 
-	if (!ph_object_find(tx->heap, offset, &object) || object.start != offset)
+	if (!own)
+		return -ENOMEM;
+	object = &own->object;
+	if (!ph_object_find(tx->heap, offset, object) || object->start != offset)
 		return ph_error(EINVAL, "%s: offset %#llx is not the start of an object", what,
 				(unsigned long long)offset);
-	switch (ph_state(&object)) {
+	switch (ph_state(object)) {
 	case PH_PUBLISHED:
-		err = ph_undo_guards(tx->heap, tx, &object);
-		return err ? err : add_object(tx, &object, true);
+		err = ph_undo_guards(tx->heap, tx, object);
+		return err ? err : add_object(tx, own, true);
 	case PH_TX:
-		return drop_own(tx, what, &object);
+		return drop_own(tx, what, object);
 	case PH_DYING:
 		return ph_error(EINVAL, "%s: a transaction frees the object already", what);
 	case PH_RESERVED:
@@ -346,9 +367,13 @@ static int add_write(struct pheap_tx *tx, const struct ph_target *target, const 
 	}
 	write = (struct write *)&tx->writes[tx->nwrites];
 	write->slab = target->place == PH_IN_ROOT ? NULL : target->object.slab;
+	tx->roots += !write->slab;
 	write->offset = target->offset;
 	write->length = length;
-	memcpy(write->data, src, length);
+	if (ph_likely(length == 8))
+		memcpy(write->data, src, 8);
+	else
+		memcpy(write->data, src, length);
 	tx->nwrites = (uint32_t)needed;
 	return 0;
 }
@@ -549,15 +574,37 @@ PHEAP_API int pheap_tx_abort(pheap_tx_t *tx)
 /* ---- commit -----------------------------------------------------------------------------------
  */
 
-/* Do all small new objects together travel in the record? */
-static bool content_fits(const struct pheap_tx *tx)
+/* What a commit has to do, from one look at its objects. */
+struct plan {
+	bool fits;  /* all small new objects together travel in the record */
+	bool flush; /* others do not */
+	bool spans; /* the record contains the birth or death of a span */
+	bool frees;
+};
+
+static struct plan make_plan(const struct pheap_tx *tx)
 {
+	struct plan plan = {.fits = ph_logs(&tx->heap->pm)};
 	uint64_t bytes = 0;
 
-	for (uint32_t i = 0; i < tx->nobjects && bytes <= CONTENT_MAX; i++)
-		if (!tx->objects[i].dies && tx->objects[i].object.slab->size <= PHEAP_INLINE_MAX)
-			bytes += tx->objects[i].object.slab->size;
-	return bytes <= CONTENT_MAX && ph_logs(&tx->heap->pm);
+	for (uint32_t i = 0; i < tx->nobjects; i++) {
+		const struct ph_tx_object *own = &tx->objects[i];
+		const struct ph_slab *slab = own->object.slab;
+
+		plan.spans |= slab->kind == PM_KIND_LARGE;
+		if (own->dies) {
+			plan.frees = true;
+			continue;
+		}
+		plan.spans |= !__atomic_load_n(&slab->born, __ATOMIC_ACQUIRE);
+		if (slab->size <= PHEAP_INLINE_MAX)
+			bytes += slab->size;
+		else
+			plan.flush = true;
+	}
+	plan.fits &= bytes <= CONTENT_MAX;
+	plan.flush |= bytes && !plan.fits;
+	return plan;
 }
 
 static bool in_record(const struct ph_tx_object *own, bool fits)
@@ -566,33 +613,21 @@ static bool in_record(const struct ph_tx_object *own, bool fits)
 }
 
 /* Step 1. */
-static int make_durable(struct pheap_tx *tx, struct ph_count *count, bool fits)
+static int make_durable(struct pheap_tx *tx, struct ph_count *count, const struct plan *plan)
 {
 	struct pheap *heap = tx->heap;
-	bool any = tx->undo.saved.n != 0;
 
+	if (ph_likely(!plan->flush && !tx->undo.saved.n))
+		return 0;
 	ph_undo_flush(tx, count);
-	for (uint32_t i = 0; i < tx->nobjects; i++) {
+	for (uint32_t i = 0; plan->flush && i < tx->nobjects; i++) {
 		const struct ph_tx_object *own = &tx->objects[i];
 
-		if (own->dies || in_record(own, fits))
-			continue;
-		ph_flush(&heap->pm, count, ph_at(heap, own->object.start), own->object.slab->size);
-		any = true;
+		if (!own->dies && !in_record(own, plan->fits))
+			ph_flush(&heap->pm, count, ph_at(heap, own->object.start),
+				 own->object.slab->size);
 	}
-	return any ? ph_fence(&heap->pm, count) : 0;
-}
-
-/* Does the record contain the birth of a span? */
-static bool changes_spans(const struct pheap_tx *tx)
-{
-	for (uint32_t i = 0; i < tx->nobjects; i++) {
-		const struct ph_tx_object *own = &tx->objects[i];
-
-		if (!own->dies && !__atomic_load_n(&own->object.slab->born, __ATOMIC_ACQUIRE))
-			return true;
-	}
-	return false;
+	return ph_fence(&heap->pm, count);
 }
 
 /* Under zone.lock. `pending` keeps a slab of several new objects from being added
@@ -624,13 +659,13 @@ static void finish_spans(const struct pheap_tx *tx, bool committed)
 }
 
 /* Step 2: content, spans, bits, writes. */
-static void build(struct ph_rec *rec, const struct pheap_tx *tx, bool fits, bool spans)
+static void build(struct ph_rec *rec, const struct pheap_tx *tx, const struct plan *plan)
 {
 	for (uint32_t i = 0; i < tx->nobjects; i++)
-		if (!tx->objects[i].dies && in_record(&tx->objects[i], fits))
+		if (!tx->objects[i].dies && in_record(&tx->objects[i], plan->fits))
 			ph_rec_content(rec, tx->objects[i].object.start,
 				       tx->objects[i].object.slab->size);
-	if (spans)
+	if (plan->spans)
 		add_spans(rec, tx);
 	for (uint32_t i = 0; i < tx->nobjects; i++) {
 		const struct ph_tx_object *own = &tx->objects[i];
@@ -669,11 +704,11 @@ static void set_states(const struct pheap_tx *tx, bool fits)
 }
 
 /* Under stripes and lane: what may have changed since the operation was asked for. */
-static int verify(struct pheap_tx *tx)
+static int verify(struct pheap_tx *tx, const struct plan *plan)
 {
 	int err = 0;
 
-	for (uint32_t i = 0; i < tx->nwrites;) {
+	for (uint32_t i = 0; tx->roots && i < tx->nwrites;) {
 		const struct write *write = (const struct write *)&tx->writes[i];
 
 		if (!write->slab && !ph_root_exists(tx->heap, write->offset))
@@ -681,29 +716,28 @@ static int verify(struct pheap_tx *tx)
 					"pheap_tx_commit: a root that is written to was dropped");
 		i += (uint32_t)write_words(write->length);
 	}
-	for (uint32_t i = 0; i < tx->nobjects && !err; i++)
+	for (uint32_t i = 0; plan->frees && i < tx->nobjects && !err; i++)
 		if (tx->objects[i].dies)
 			err = ph_undo_guards(tx->heap, tx, &tx->objects[i].object);
 	return err;
 }
 
-static int commit_record(struct ph_rec *rec, struct pheap_tx *tx, bool fits)
+static int commit_record(struct ph_rec *rec, struct pheap_tx *tx, const struct plan *plan)
 {
 	struct pheap *heap = tx->heap;
-	bool spans = changes_spans(tx);
 	int err;
 
-	if (spans)
+	if (plan->spans)
 		pthread_mutex_lock(&heap->zone.lock);
-	build(rec, tx, fits, spans);
+	build(rec, tx, plan);
 	err = ph_rec_lock(rec);
-	if (!err && (err = verify(tx))) {
+	if (!err && (err = verify(tx, plan))) {
 		ph_rec_unlock(rec);
 	} else if (!err) {
-		set_states(tx, fits);
+		set_states(tx, plan->fits);
 		err = ph_rec_commit(rec);
 	}
-	if (spans) {
+	if (plan->spans) {
 		finish_spans(tx, !err);
 		pthread_mutex_unlock(&heap->zone.lock);
 	}
@@ -726,7 +760,7 @@ static void retire_freed(struct pheap_tx *tx, struct ph_tcache *cache)
 PHEAP_API int pheap_tx_commit(pheap_tx_t *tx)
 {
 	struct ph_rec rec;
-	bool fits;
+	struct plan plan;
 	int err = usable(tx, "pheap_tx_commit");
 
 	if (err) {
@@ -742,12 +776,12 @@ PHEAP_API int pheap_tx_commit(pheap_tx_t *tx)
 	err = rec.error;
 	rec.room = tx->extension;
 	tx->extension = NULL;
-	fits = content_fits(tx);
+	plan = make_plan(tx);
 	if (!err)
-		err = make_durable(tx, rec.count, fits);
+		err = make_durable(tx, rec.count, &plan);
 	if (!err)
-		err = commit_record(&rec, tx, fits);
-	if (!err)
+		err = commit_record(&rec, tx, &plan);
+	if (!err && plan.frees)
 		retire_freed(tx, rec.cache);
 	ph_rec_fini(&rec);
 	if (err == -EIO)

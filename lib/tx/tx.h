@@ -28,6 +28,7 @@ struct pheap_tx {
 	/* Redo writes: {slab or NULL, offset, length}, then data padded to 8. */
 	uint64_t *writes;
 	uint32_t nwrites, writes_cap;
+	uint32_t roots; /* at most so many of them write to roots */
 	/* What the record may take at most, and the span for it beyond a ring. */
 	uint64_t words;
 	struct ph_slab *extension;
