@@ -169,12 +169,92 @@ static void change_of_what_is_seen(void **state)
 	media_free(&seen.media);
 }
 
+/* ---- several lines of one stripe in one record ------------------------------------- */
+
+/* Lines that share stripes: COLUMNS stripes, ROWS lines of each. */
+#define ROWS 3u
+#define COLUMNS 5u
+#define WORDS (ROWS * COLUMNS)
+
+static uint64_t *shared_word(char *object, unsigned i)
+{
+	uint64_t at = (uint64_t)(i % ROWS) * PH_STRIPES * PM_LINE + i / ROWS * PM_LINE;
+
+	return (uint64_t *)(void *)(object + at);
+}
+
+static void assert_stripes_free(const struct pheap *heap)
+{
+	for (unsigned i = 0; i < PH_STRIPES; i++) {
+		assert_int_equal(heap->stripes[i].word & 1, 0);
+		assert_int_equal(heap->stripes[i].snaps, 0);
+	}
+}
+
+static void assert_durable(const struct media *media, const uint64_t *expected)
+{
+	char *copy = memory_copy(media->durable, POOL);
+	pheap_t *crashed = open_on(copy, POOL, NULL);
+
+	for (unsigned i = 0; i < WORDS; i++)
+		assert_int_equal(*shared_word(object_of(crashed, "a"), i), expected[i]);
+	close_pool(crashed);
+	memory_free(copy, POOL);
+}
+
+/*
+ * Records with lines of the same stripe, and of the same line, in any number and order;
+ * some by way of snapshots. Each is durable when it is committed, and after a checkpoint
+ * that takes the records away: every line is then on the lane's list.
+ */
+static void lines_of_one_stripe(void **state)
+{
+	struct rng rng = rng_make(4);
+	uint64_t expected[WORDS] = {0};
+	struct media media;
+	pheap_t *heap;
+	char *object;
+
+	(void)state;
+	media_init(&media, POOL);
+	heap = create_on(media.seen, POOL, &media);
+	object = assert_made(pheap_zalloc(heap, MIB(7)));
+	assert_ok(pheap_publish(heap, assert_made(pheap_named_root(heap, "a")), object, 0));
+	for (unsigned round = 0; round < 400; round++) {
+		pheap_tx_t *tx = assert_made(pheap_tx_begin(heap));
+		unsigned n = 1 + (unsigned)rng_below(&rng, rng_below(&rng, 4) ? 4 : 2 * WORDS);
+		bool undo = !rng_below(&rng, 3);
+
+		for (unsigned k = 0; k < n; k++) {
+			unsigned i = (unsigned)rng_below(&rng, WORDS);
+			uint64_t *word = shared_word(object, i);
+
+			expected[i] = round * 1000 + k;
+			if (undo) {
+				assert_ok(pheap_tx_snapshot(tx, word, 8));
+				*word = expected[i];
+			} else {
+				assert_ok(pheap_tx_set(tx, word, expected[i]));
+			}
+		}
+		assert_ok(pheap_tx_commit(tx));
+		if (!rng_below(&rng, 3))
+			assert_ok(ph_checkpoint(heap));
+		if (round % 10 == 9)
+			assert_durable(&media, expected);
+	}
+	assert_stripes_free(heap);
+	close_pool(heap);
+	media_free(&media);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(neighbour_of_resized),
 		cmocka_unit_test(successor_of_resized),
 		cmocka_unit_test(change_of_what_is_seen),
+		cmocka_unit_test(lines_of_one_stripe),
 	};
 
 	test_init(argc, argv);
