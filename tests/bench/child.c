@@ -223,6 +223,7 @@ static bool find_library(struct reply *reply)
 
 static struct {
 	unsigned arrived;
+	bool warm_up; /* with a slice that does not count */
 	unsigned slices;
 	uint64_t n; /* operations of a slice */
 	struct track tracks[TRACKS];
@@ -232,8 +233,11 @@ static void run_worker(struct worker *w)
 {
 	struct track *track = &run.tracks[w->index];
 	int fd = open_schedstat();
-	double waited = read_schedstat(fd), before;
+	double waited, before;
 
+	if (run.warm_up)
+		self->loops[job.workload](w, run.n);
+	waited = read_schedstat(fd);
 	for (track->n = 0; track->n < run.slices; track->n++) {
 		struct slice *slice = &track->slices[track->n];
 
@@ -290,8 +294,9 @@ static void run_threads(void)
 		pthread_join(threads[i], NULL);
 }
 
-static void run_slices(unsigned slices, uint64_t n)
+static void run_slices(unsigned slices, uint64_t n, bool warm_up)
 {
+	run.warm_up = warm_up;
 	run.slices = slices;
 	run.n = n;
 	if (job.threads == 1)
@@ -300,22 +305,23 @@ static void run_slices(unsigned slices, uint64_t n)
 		run_threads();
 }
 
-/* One slice of n operations in each thread: wall time, and how many were done in all. */
+/*
+ * One slice of n operations in each thread: how long a thread took, not counting what
+ * it waited for a processor, and how many were done in all.
+ */
 static double run_once(uint64_t n, double *ops)
 {
-	double start = INFINITY, end = 0;
+	double busy = 0;
 
-	run_slices(1, n);
+	run_slices(1, n, false);
 	*ops = 0;
 	for (unsigned i = 0; i < job.threads; i++) {
 		const struct slice *slice = &run.tracks[i].slices[0];
 
-		/* By the threads' own clocks: this one may have got no processor. */
-		start = fmin(start, slice->start);
-		end = fmax(end, slice->end);
+		busy += fmax(slice->end - slice->start - slice->waited, 1);
 		*ops += (double)slice->done;
 	}
-	return end - start;
+	return busy / job.threads;
 }
 
 /* By then an operation of WORK_WARM_UP costs about what it will go on costing. */
@@ -328,16 +334,21 @@ struct plan {
 	uint64_t all; /* of a repetition */
 };
 
-static struct plan plan_for(double cost)
+/* ns: of an operation, as a thread sees it. */
+static struct plan plan_for(double ns)
 {
-	double per_thread = cost * job.threads, wall, ops;
-	struct plan plan = {.n = (uint64_t)(job.slice_ns / per_thread) + 1};
+	struct plan plan = {.n = (uint64_t)(job.slice_ns / ns) + 1};
+	double ops, took;
 
-	plan.all = (uint64_t)(job.target_ns / per_thread) + 1;
-	/* A call of a loop may do far more than it was asked for. */
-	wall = run_once(plan.n, &ops);
-	wall = fmax(fmin(wall, run_once(plan.n, &ops)), job.slice_ns / 2);
-	plan.slices = (unsigned)fmin(SLICES, job.target_ns / wall);
+	plan.all = (uint64_t)(job.target_ns / ns) + 1;
+	/* A slice that is too short would measure how it begins and ends. */
+	for (unsigned i = 0; i < 4; i++) {
+		took = run_once(plan.n, &ops);
+		if (took > 0.7 * job.slice_ns)
+			break;
+		plan.n = (uint64_t)((double)plan.n * fmin(4, job.slice_ns / took)) + 1;
+	}
+	plan.slices = (unsigned)fmin(SLICES, job.target_ns / fmax(took, job.slice_ns / 2));
 	plan.slices += plan.slices == 0;
 	return plan;
 }
@@ -349,32 +360,29 @@ static struct plan plan_for(double cost)
  */
 static struct plan calibrate(void)
 {
-	double wall, ops, cost = INFINITY, before, spent = 0;
+	double took, ops, ns = INFINITY, before, spent = 0;
 	uint64_t n = 64;
 
 	if (workload->flags & WORK_FRESH)
 		return (struct plan){1, 1, 1};
 	if (workload->flags & WORK_WARM_UP)
 		run_once(WARM_UP_OPS, &ops);
-	do {
-		before = cost;
-		wall = run_once(n, &ops);
-		cost = wall / ops;
-		spent += wall;
-		if (wall < job.target_ns / 2)
+	for (;;) {
+		before = ns;
+		took = run_once(n, &ops);
+		ns = took / (double)n;
+		spent += took;
+		if (took >= job.target_ns / 4 && (ns >= 0.9 * before || spent > 20 * job.target_ns))
+			return plan_for(ns);
+		if (took < job.target_ns / 2)
 			n *= 2;
-	} while (wall < job.target_ns / 4 || (cost < 0.9 * before && spent < 20 * job.target_ns));
-	return plan_for(cost);
+	}
 }
 
 static void repetition(struct reply *reply, const struct plan *plan)
 {
-	double ops;
-
-	/* Caches have forgotten what this process was about. */
-	if (!(workload->flags & WORK_FRESH))
-		run_once(plan->n, &ops);
-	run_slices(plan->slices, plan->n);
+	/* Caches have forgotten what this process was about, and new threads have none. */
+	run_slices(plan->slices, plan->n, !(workload->flags & WORK_FRESH));
 	memcpy(reply->tracks, run.tracks, sizeof(reply->tracks));
 	reply->ns = workers[0].ns;
 	reply->waited = workers[0].waited;
