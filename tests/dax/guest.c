@@ -13,9 +13,9 @@
  * the next instruction. MAP is "sync", or for the controls "nosync": mmap() then
  * leaves out MAP_SYNC and tells libpmem otherwise. PAUSE is in microseconds.
  *
- * verify opens what a power cut left, and compares it with what each thread had
- * acknowledged: all of that is there; the operation after it, which may have been
- * under way, is there as a whole or not at all; nothing else is. Then the heap has
+ * verify checks and opens what a power cut left, and compares it with what each
+ * thread had acknowledged: all of that is there; the operation after it, which may
+ * have been under way, is there as a whole or not at all; nothing else is. Then the heap has
  * to go on working. Exit: 0, or 1 and a line that says what is wrong.
  *
  * steps.c counts the instructions that make stores durable; bad.c has a block of the
@@ -353,6 +353,9 @@ static int verify(int argc, char **argv)
 		}
 		operations += acknowledged;
 	}
+	/* As recovery would leave it; it writes nothing. */
+	if (pheap_check_file(path, NULL, show_problem, NULL))
+		return lost(path, "the check of the file finds problems", 0, 0, 0);
 	heap = open_dax_pool(path);
 	if (!heap) {
 		printf("@lost %s: refused: %s\n", path, pheap_errormsg());

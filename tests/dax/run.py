@@ -131,8 +131,7 @@ class Rig:
         self.verification = Memory(os.path.join(folder, 'verification'), SYSTEM)
 
     def boot(self, job, memory, **options):
-        return Machine(self.folder, self.kernel, self.ramdisk, job, memory,
-                       processors=self.args.processors, **options)
+        return Machine(self.folder, self.kernel, self.ramdisk, job, memory, **options)
 
     def keep(self, guest, name, stream, source, source_at):
         """Note an image, and copy it to where the last boot looks for it."""
@@ -274,7 +273,6 @@ def parse():
     parser.add_argument('--seconds', type=float, default=8, help='of work in memory before the '
                         'cut; a quarter of it on each NVDIMM')
     parser.add_argument('--snapshots', type=int, default=6)
-    parser.add_argument('--processors', type=int, default=1, help='of the guest')
     parser.add_argument('--seed', type=int, default=int(os.environ.get('PHEAP_SEED', '0'), 0) or
                         random.randrange(1 << 32))
     parser.add_argument('--bad-blocks', action='store_true', help='the library looks for them')
