@@ -13,16 +13,25 @@ while read -r module; do
 	insmod "/modules.d/$module" || echo "@error insmod $module"
 done </modules
 
+# The kernel makes the devices while we run already.
+wait_for()
+{
+	until [ -b "/dev/$1" ]; do
+		usleep 20000
+	done
+}
+
 # make_fs DEVICE OPTIONS: make a file system and mount it on /mnt/DEVICE.
 make_fs()
 {
-	mkdir -p "/mnt/$1"
+	wait_for "$1"
 	mkfs.ext4 -q -F -b 4096 -J size=4 "/dev/$1" || echo "@error mkfs $1"
 	mount_fs "$1" "$2"
 }
 
 mount_fs()
 {
+	wait_for "$1"
 	mkdir -p "/mnt/$1"
 	mount -t ext4 -o "$2" "/dev/$1" "/mnt/$1" || echo "@error mount $1"
 }
@@ -30,6 +39,7 @@ mount_fs()
 # What an NVDIMM without labels has to be made before a file system may map it.
 make_namespace()
 {
+	wait_for pmem0
 	ndctl create-namespace -m fsdax -e namespace0.0 -f >/dev/null || echo "@error ndctl"
 }
 

@@ -286,7 +286,7 @@ class Machine:
 
     def complain(self):
         if self.said('error'):
-            self.fail('the guest could not do its work')
+            self.fail(f'the guest could not do its work: {self.said("error")}')
 
     def wait_for(self, word, count=1, patience=PATIENCE):
         """Until that many lines begin with @word."""
