@@ -247,7 +247,7 @@ static bool sort_four(uint64_t *keys, uint32_t n)
 	keys[1] = b;
 	keys[2] = c;
 	keys[3] = d;
-	return same_stripe(a, b) | same_stripe(b, c) | same_stripe(c, d);
+	return (int)same_stripe(a, b) | (int)same_stripe(b, c) | (int)same_stripe(c, d);
 }
 
 /* By insertion, since they come nearly in order, where they are not very many. */
