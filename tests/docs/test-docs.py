@@ -223,6 +223,42 @@ class Headers(unittest.TestCase):
                     self.assertTrue(above.endswith('*/') or above.endswith(';'), above)
 
 
+class Manual(unittest.TestCase):
+    """Pages of the manual: each header has one, each function is on it, each can be set."""
+
+    def page(self, header):
+        return subprocess.run([sys.executable, os.path.join(SOURCE, 'docs', 'man', 'page.py'),
+                               os.path.join(SOURCE, 'include', header), 'name', '0'],
+                              check=True, capture_output=True, text=True).stdout
+
+    def test_every_function_has_a_page(self):
+        build = read('docs', 'man', 'meson.build')
+        found = set()
+        for header in set(headers()) - {'pheap.h'}:
+            self.assertIn(f"'{os.path.basename(header)[:-2]}':", build)
+            name = re.search(r'^\.SH NAME\n(.*)', self.page(header), flags=re.M).group(1)
+            found |= set(re.findall(r'pheap_\w+', name))
+        self.assertEqual(declared() - found, set())
+
+    def test_contract_is_on_it(self):
+        text = self.page('pheap/alloc.h')
+        for words in ('Give a reserved object back', 'Errors: EINVAL', 'takes no fence'):
+            self.assertIn(words, text)
+
+    def test_pages_can_be_set(self):
+        if not shutil.which('groff'):
+            self.skipTest('no groff')
+        pages = [self.page(header) for header in headers() if header != 'pheap.h']
+        pages += [read(os.path.relpath(name, SOURCE)) for name in
+                  glob.glob(os.path.join(SOURCE, '*', '**', 'pheap.[0-9]'), recursive=True)
+                  if '/build' not in name]
+        self.assertGreater(len(pages), 12)
+        for page in pages:
+            done = subprocess.run(['groff', '-man', '-ww', '-Tutf8'], input=page, text=True,
+                                  capture_output=True, check=True)
+            self.assertEqual(done.stderr, '')
+
+
 class Symbols(unittest.TestCase):
     def exported(self):
         lines = subprocess.run(['nm', '-D', '--defined-only', LIBRARY], check=True,
