@@ -83,19 +83,19 @@ static const struct operation {
 	void (*back)(unsigned n); /* undo it, so that it can be done again */
 	unsigned limit;
 } operations[] = {
-	{"reserve_free", "pheap_alloc + pheap_free, 64 B", operation_reserve_free, NULL, 140},
+	{"reserve_free", "pheap_alloc + pheap_free, 64 B", operation_reserve_free, NULL, 132},
 	{"reserve_free_1m", "pheap_alloc + pheap_free, 1 MiB", operation_reserve_free_1m, NULL,
-	 5500},
-	{"publish", "pheap_alloc + pheap_publish, 64 B", operation_publish, operation_retire, 2400},
-	{"retire", "pheap_retire, 64 B", operation_retire, operation_publish, 1900},
-	{"set", "pheap_set", operation_set, NULL, 1300},
-	{"tx_set", "transaction: set a word", operation_tx_set, NULL, 1700},
+	 750},
+	{"publish", "pheap_alloc + pheap_publish, 64 B", operation_publish, operation_retire, 1970},
+	{"retire", "pheap_retire, 64 B", operation_retire, operation_publish, 1550},
+	{"set", "pheap_set", operation_set, NULL, 1050},
+	{"tx_set", "transaction: set a word", operation_tx_set, NULL, 1450},
 	{"tx_snapshot", "transaction: snapshot a word, store to it", operation_tx_snapshot, NULL,
-	 3400},
+	 3000},
 	{"tx_alloc_link", "transaction: allocate 64 B and link", operation_tx_alloc_link,
-	 operation_tx_unlink_free, 2900},
+	 operation_tx_unlink_free, 2400},
 	{"tx_unlink_free", "transaction: unlink and free 64 B", operation_tx_unlink_free,
-	 operation_tx_alloc_link, 2400},
+	 operation_tx_alloc_link, 2000},
 };
 
 /* Do what the operation needs to find, or undo it. */

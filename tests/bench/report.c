@@ -176,9 +176,12 @@ static void print_extras(const struct block *block, unsigned s)
 		       x[3] > 0 ? "; recovered" : "");
 		if (block->cells[s].count.extra[1] > 0)
 			printf("# %s %s: lines of metadata that the first 1000 allocations touch, "
-			       "counted by protection: mean %.3f, at most %.0f\n",
+			       "counted by protection: mean %.3f, at most %.0f; by its own "
+			       "counter: "
+			       "mean %.3f\n",
 			       workloads[block->row->workload].name, systems[s]->name,
-			       block->cells[s].count.extra[1], block->cells[s].count.extra[2]);
+			       block->cells[s].count.extra[1], block->cells[s].count.extra[2],
+			       block->cells[s].count.extra[0]);
 		break;
 	default:
 		break;
