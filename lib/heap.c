@@ -21,8 +21,6 @@ static void init_locks(struct pheap *heap)
 	pthread_mutex_init(&heap->large_lock, NULL);
 	pthread_mutex_init(&heap->tx_lock, NULL);
 	pthread_mutex_init(&heap->root_lock, NULL);
-	for (unsigned i = 0; i < PH_CLASSES; i++)
-		pthread_mutex_init(&heap->central[i].lock, NULL);
 	pthread_mutexattr_init(&recursive);
 	pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
 	pthread_mutex_init(&heap->zone.lock, &recursive);

@@ -60,14 +60,17 @@ enum ph_state {
  */
 struct ph_slab {
 	const char *first;   /* address of its first byte */
-	uint64_t reciprocal; /* 2^64 / size, rounded up; 0 for large objects */
+	uint64_t reciprocal; /* 2^44 / size, rounded up; 0 for large objects */
 	uint64_t start;	     /* offset of its first byte */
 	uint64_t size;	     /* bytes of an object */
 	uint64_t bits;	     /* offset of its bitmap */
+	/* The cache that took it over last, to which objects go when that thread frees
+	 * them. Compared, never followed: the thread may have ended. Atomic. */
+	const struct ph_tcache *home;
 	uint32_t granules;
 	uint32_t objects;
-	uint32_t room; /* bytes at state[]; as many bits at avail */
-	uint8_t kind;  /* enum pm_kind */
+	uint32_t magazine; /* of its class: where in struct ph_tcache */
+	uint8_t kind;	   /* enum pm_kind */
 	uint8_t cls;
 	uint8_t born;	 /* its descriptor is on media; atomic, set under zone.lock */
 	uint8_t pending; /* its birth is in a record being built; zone.lock */
@@ -79,6 +82,7 @@ struct ph_slab {
 	struct ph_slab *older; /* all structs of the zone */
 	uint32_t free;	       /* bits in avail; central.lock */
 	uint32_t low;	       /* no bit in a word of avail before this one; central.lock */
+	uint32_t room;	       /* objects for which there are states and bits */
 	uint8_t owned;	       /* by a thread's cache; central.lock */
 	uint8_t bin;	       /* its list: see slab.h; central.lock */
 
@@ -100,14 +104,15 @@ struct ph_object {
 
 /* A size class: where magazines are filled from and drained to. */
 struct ph_central {
-	pthread_mutex_t lock;
+	uint64_t lock; /* bit lock */
 	struct ph_slab *bin[PH_BINS + 1];
 } __attribute__((aligned(64)));
 
 struct ph_zone {
 	const struct pm_zone *pm;
 	const char *first; /* address of granule 0 */
-	uint64_t data;	   /* its offset */
+	uint64_t bytes;	   /* of all granules */
+	uint64_t data;	   /* offset of granule 0 */
 	uint32_t granules;
 	uint32_t levels;
 	pthread_mutex_t lock;
@@ -188,11 +193,14 @@ struct ph_magazine {
 /* A retired object that waits for a checkpoint begun after its retirement. */
 struct ph_waiting {
 	struct ph_cached object;
-	uint64_t tag : 56; /* heap.ckpt_begun at its retirement */
-	uint64_t cls : 8;
+	uint64_t tag; /* heap.ckpt_begun at its retirement */
 };
 #define PH_LIMBO_MAX 512u
 #define PH_LIMBO_BYTES (1u << 20)
+
+/* Objects of other threads' slabs that a thread has freed and not given back yet. */
+#define PH_AWAY_MAX 64u
+#define PH_AWAY_BYTES (128u << 10)
 
 /* Entries in all magazines of a thread. */
 #define PH_SLOTS_MAX 2560u
@@ -218,8 +226,11 @@ struct ph_tcache {
 	uint32_t slots;	     /* room in magazines */
 	uint32_t denied;     /* times that a magazine could not grow */
 	uint32_t hand;	     /* class whose magazine was last made smaller for another */
+	uint32_t away_n;
+	uint64_t away_bytes;
 	struct ph_large_cache large;
 	struct ph_magazine mag[PH_CLASSES];
+	struct ph_cached away[PH_AWAY_MAX];
 	struct ph_waiting limbo[PH_LIMBO_MAX];
 };
 _Static_assert(sizeof(struct ph_tcache) + PH_SLOTS_MAX * sizeof(struct ph_cached) +
@@ -288,8 +299,10 @@ struct pheap {
 	pthread_mutex_t root_lock;
 
 	struct ph_tcache *caches; /* registry lock */
-	uint32_t ncaches;	  /* changed under the registry lock, atomic */
+	uint32_t ncaches;	  /* registry lock */
+	uint64_t share;		  /* bytes that the magazines of each have room for; atomic */
 	uint32_t kept;		  /* granules of slabs in PH_BIN_EMPTY; atomic */
+	uint32_t kept_hand;	  /* class that gave one back last; atomic */
 	struct ph_count count;	  /* of threads that have ended or have no cache, of open */
 	struct pheap *next;	  /* registry */
 };

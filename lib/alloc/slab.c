@@ -15,6 +15,16 @@
 #define KEPT_PART 128u
 #define KEPT_LEAST 16u
 
+static void lock(struct ph_central *central)
+{
+	ph_bitlock_take(&central->lock);
+}
+
+static void unlock(struct ph_central *central)
+{
+	ph_bitlock_give(&central->lock, 0);
+}
+
 /* ---- lists --------------------------------------------------------------------- */
 
 static unsigned bin_of(const struct ph_slab *slab)
@@ -24,12 +34,18 @@ static unsigned bin_of(const struct ph_slab *slab)
 	return slab->free * PH_BINS / slab->objects;
 }
 
+/* Changed under the lock; that there is an empty one is looked at without. */
+static void set_head(struct ph_central *central, unsigned bin, struct ph_slab *slab)
+{
+	__atomic_store_n(&central->bin[bin], slab, __ATOMIC_RELAXED);
+}
+
 static void unlink_slab(struct pheap *heap, struct ph_central *central, struct ph_slab *slab)
 {
 	if (slab->prev)
 		slab->prev->next = slab->next;
 	else
-		central->bin[slab->bin] = slab->next;
+		set_head(central, slab->bin, slab->next);
 	if (slab->next)
 		slab->next->prev = slab->prev;
 	if (slab->bin == PH_BIN_EMPTY)
@@ -44,23 +60,39 @@ static void link_slab(struct pheap *heap, struct ph_central *central, struct ph_
 	slab->next = central->bin[bin];
 	if (slab->next)
 		slab->next->prev = slab;
-	central->bin[bin] = slab;
+	set_head(central, bin, slab);
 	slab->bin = (uint8_t)bin;
 	if (bin == PH_BIN_EMPTY)
 		__atomic_fetch_add(&heap->kept, slab->granules, __ATOMIC_RELAXED);
 }
 
-/* Put a slab on the list where it belongs now. */
-static void place(struct pheap *heap, struct ph_central *central, struct ph_slab *slab)
+/* Put a slab on the list where it belongs now. True: it is empty. */
+static bool place(struct pheap *heap, struct ph_central *central, struct ph_slab *slab)
 {
 	unsigned bin = bin_of(slab);
 
 	if (bin == slab->bin)
-		return;
+		return false;
 	if (slab->bin != PH_BIN_NONE)
 		unlink_slab(heap, central, slab);
 	if (bin != PH_BIN_NONE)
 		link_slab(heap, central, slab, bin);
+	return bin == PH_BIN_EMPTY;
+}
+
+/* Unlink one slab of which everything is available. */
+static struct ph_slab *pop_empty(struct pheap *heap, struct ph_central *central)
+{
+	struct ph_slab *slab;
+
+	if (!__atomic_load_n(&central->bin[PH_BIN_EMPTY], __ATOMIC_RELAXED))
+		return NULL;
+	lock(central);
+	slab = central->bin[PH_BIN_EMPTY];
+	if (slab)
+		unlink_slab(heap, central, slab);
+	unlock(central);
+	return slab;
 }
 
 /* More empty slabs than are worth keeping? */
@@ -73,24 +105,18 @@ static bool too_many_kept(struct pheap *heap)
 	       (most > KEPT_LEAST ? most : KEPT_LEAST);
 }
 
-/* After objects have come back: to its list, or, where enough is kept empty, off all
- * lists and on this one, for the caller to end. */
-static void place_or_end(struct pheap *heap, struct ph_central *central, struct ph_slab *slab,
-			 struct ph_slab **ended)
+/* Objects have come back. Of empty slabs beyond what is kept, one of each class goes in
+ * turn: what stays are those of classes that need them. No lock may be held. */
+static void end_some(struct pheap *heap)
 {
-	place(heap, central, slab);
-	if (slab->bin != PH_BIN_EMPTY || !too_many_kept(heap))
-		return;
-	unlink_slab(heap, central, slab);
-	slab->next = *ended;
-	*ended = slab;
-}
+	for (unsigned vain = 0; too_many_kept(heap) && vain <= PH_CLASSES; vain++) {
+		unsigned cls = __atomic_fetch_add(&heap->kept_hand, 1, __ATOMIC_RELAXED);
+		struct ph_slab *slab = pop_empty(heap, &heap->central[cls % PH_CLASSES]);
 
-static void end_all(struct pheap *heap, struct ph_slab *slab)
-{
-	for (struct ph_slab *next; slab; slab = next) {
-		next = slab->next;
+		if (!slab)
+			continue;
 		ph_span_end(heap, slab);
+		vain = 0;
 	}
 }
 
@@ -98,9 +124,9 @@ void ph_slab_offer(struct pheap *heap, struct ph_slab *slab)
 {
 	struct ph_central *central = &heap->central[slab->cls];
 
-	pthread_mutex_lock(&central->lock);
+	lock(central);
 	place(heap, central, slab);
-	pthread_mutex_unlock(&central->lock);
+	unlock(central);
 }
 
 /* ---- take ---------------------------------------------------------------------- */
@@ -130,26 +156,29 @@ static uint32_t take_from(struct ph_slab *slab, struct ph_cached *end, uint32_t 
 
 /* The fullest slab of a class, or, if it must be, an empty one, becomes the caller's.
  * NULL where there is none. */
-static struct ph_slab *adopt(struct pheap *heap, struct ph_central *central, bool must)
+static struct ph_slab *adopt(struct ph_tcache *cache, struct ph_central *central, bool must)
 {
 	for (unsigned b = 0; b < PH_BINS + must; b++) {
 		struct ph_slab *slab = central->bin[b];
 
 		if (slab) {
 			slab->owned = 1;
-			place(heap, central, slab);
+			__atomic_store_n(&slab->home, cache, __ATOMIC_RELAXED);
+			place(cache->heap, central, slab);
 			return slab;
 		}
 	}
 	return NULL;
 }
 
-static uint32_t take_owned(struct pheap *heap, struct ph_central *central, struct ph_slab **own,
-			   struct ph_cached *objects, uint32_t n)
+static uint32_t take_owned(struct ph_tcache *cache, unsigned cls, struct ph_cached *objects,
+			   uint32_t n)
 {
+	struct ph_central *central = &cache->heap->central[cls];
+	struct ph_slab **own = &cache->mag[cls].own;
 	uint32_t taken = 0;
 
-	pthread_mutex_lock(&central->lock);
+	lock(central);
 	for (;;) {
 		if (*own)
 			taken += take_from(*own, objects + n - taken, n - taken);
@@ -157,10 +186,10 @@ static uint32_t take_owned(struct pheap *heap, struct ph_central *central, struc
 			break;
 		if (*own)
 			(*own)->owned = 0; /* full: it is listed when an object is given back */
-		if (!(*own = adopt(heap, central, !taken)))
+		if (!(*own = adopt(cache, central, !taken)))
 			break;
 	}
-	pthread_mutex_unlock(&central->lock);
+	unlock(central);
 	if (taken < n)
 		memmove(objects, objects + n - taken, taken * sizeof(*objects));
 	return taken;
@@ -176,14 +205,13 @@ static int add_slab(struct pheap *heap, unsigned cls)
 	return err;
 }
 
-uint32_t ph_slab_take(struct pheap *heap, unsigned cls, struct ph_slab **own,
-		      struct ph_cached *objects, uint32_t n)
+uint32_t ph_slab_take(struct ph_tcache *cache, unsigned cls, struct ph_cached *objects, uint32_t n)
 {
-	struct ph_central *central = &heap->central[cls];
-	uint32_t taken = take_owned(heap, central, own, objects, n);
+	struct pheap *heap = cache->heap;
+	uint32_t taken = take_owned(cache, cls, objects, n);
 
 	if (!taken && ph_span_discover_ahead(heap, ph_classes[cls].objects))
-		taken = take_owned(heap, central, own, objects, n);
+		taken = take_owned(cache, cls, objects, n);
 	for (bool squeezed = false; !taken; squeezed = true) {
 		int err = add_slab(heap, cls);
 
@@ -193,12 +221,12 @@ uint32_t ph_slab_take(struct pheap *heap, unsigned cls, struct ph_slab **own,
 		}
 		/* A slab of an earlier session may have room yet: each is looked at once. */
 		while (err && !taken && ph_span_discover(heap, DISCOVER_SPANS))
-			taken = take_owned(heap, central, own, objects, n);
+			taken = take_owned(cache, cls, objects, n);
 		if (taken)
 			break;
 		if (err)
 			ph_slab_squeeze(heap);
-		taken = take_owned(heap, central, own, objects, n);
+		taken = take_owned(cache, cls, objects, n);
 	}
 	return taken;
 }
@@ -207,18 +235,20 @@ uint32_t ph_slab_take(struct pheap *heap, unsigned cls, struct ph_slab **own,
 
 void ph_slab_disown(struct pheap *heap, struct ph_slab **own)
 {
-	struct ph_slab *slab = *own, *ended = NULL;
+	struct ph_slab *slab = *own;
 	struct ph_central *central;
+	bool empty;
 
 	if (!slab)
 		return;
 	central = &heap->central[slab->cls];
 	*own = NULL;
-	pthread_mutex_lock(&central->lock);
+	lock(central);
 	slab->owned = 0;
-	place_or_end(heap, central, slab, &ended);
-	pthread_mutex_unlock(&central->lock);
-	end_all(heap, ended);
+	empty = place(heap, central, slab);
+	unlock(central);
+	if (empty)
+		end_some(heap);
 }
 
 static void make_available(struct ph_slab *slab, const uint8_t *state)
@@ -234,31 +264,20 @@ static void make_available(struct ph_slab *slab, const uint8_t *state)
 void ph_slab_give(struct pheap *heap, unsigned cls, const struct ph_cached *objects, uint32_t n)
 {
 	struct ph_central *central = &heap->central[cls];
-	struct ph_slab *ended = NULL, *slab;
+	struct ph_slab *slab;
+	bool empty = false;
 
-	pthread_mutex_lock(&central->lock);
+	lock(central);
 	for (uint32_t i = 0; i < n; i++) {
 		slab = ph_slab_at(heap, objects[i].ptr);
 		make_available(slab, objects[i].state);
 		/* Neighbours often come together; the last of them settles it. */
 		if (i + 1 == n || ph_slab_at(heap, objects[i + 1].ptr) != slab)
-			place_or_end(heap, central, slab, &ended);
+			empty |= place(heap, central, slab);
 	}
-	pthread_mutex_unlock(&central->lock);
-	end_all(heap, ended);
-}
-
-/* Unlink one slab of which everything is available. */
-static struct ph_slab *pop_empty(struct pheap *heap, struct ph_central *central)
-{
-	struct ph_slab *slab;
-
-	pthread_mutex_lock(&central->lock);
-	slab = central->bin[PH_BIN_EMPTY];
-	if (slab)
-		unlink_slab(heap, central, slab);
-	pthread_mutex_unlock(&central->lock);
-	return slab;
+	unlock(central);
+	if (empty)
+		end_some(heap);
 }
 
 void ph_slab_trim(struct pheap *heap)

@@ -2,8 +2,9 @@
  * slab.h - slabs of one size class: where magazines are filled and drained.
  *
  * A thread fills its magazine of a class from one slab, which it owns: so threads
- * write into bitmap lines, and thus take stripes, of their own. Whoever frees gives
- * back to any slab.
+ * write into bitmap lines, and thus take stripes, of their own. When another thread frees
+ * an object, it goes back to its slab and not into that thread's magazines: else
+ * slabs, and the lines of their states, would soon be shared by all.
  *
  * What of a slab may be taken is a bit in DRAM, so objects move in and out by words.
  * A slab of which something may be taken and that nobody owns is on one of its class's
@@ -23,12 +24,11 @@
 void ph_slab_offer(struct pheap *heap, struct ph_slab *slab);
 
 /*
- * Take up to n available objects of a class, from *own first, which it replaces by
- * another slab when that has none left. Returns how many, 0 with errno and a message
- * where the pool has none left.
+ * Take up to n available objects of a class, from the slab that its magazine has first,
+ * which is replaced by another when that has none left. Returns how many, 0 with errno
+ * and a message where the pool has none left.
  */
-uint32_t ph_slab_take(struct pheap *heap, unsigned cls, struct ph_slab **own,
-		      struct ph_cached *objects, uint32_t n);
+uint32_t ph_slab_take(struct ph_tcache *cache, unsigned cls, struct ph_cached *objects, uint32_t n);
 
 /* Own a slab no longer. */
 void ph_slab_disown(struct pheap *heap, struct ph_slab **own);

@@ -33,7 +33,7 @@ static void add_slab(struct pheap *heap, struct ph_slab *slab, struct pheap_spac
 	struct ph_central *central = &heap->central[slab->cls];
 	uint64_t published = 0, reserved = 0, available;
 
-	pthread_mutex_lock(&central->lock);
+	ph_bitlock_take(&central->lock);
 	for (uint32_t i = 0; i < slab->objects; i++) {
 		uint8_t state = __atomic_load_n(&slab->state[i], __ATOMIC_RELAXED);
 
@@ -41,7 +41,7 @@ static void add_slab(struct pheap *heap, struct ph_slab *slab, struct pheap_spac
 		reserved += state == PH_RESERVED || state == PH_TX;
 	}
 	available = slab->free;
-	pthread_mutex_unlock(&central->lock);
+	ph_bitlock_give(&central->lock, 0);
 	/* Another thread may have taken objects meanwhile. */
 	if (available > slab->objects - published - reserved)
 		available = slab->objects - published - reserved;

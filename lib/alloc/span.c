@@ -109,6 +109,7 @@ int ph_zone_attach(struct pheap *heap, const struct pm_zone *pm)
 	zone->data = pm->data;
 	zone->first = ph_at(heap, pm->data);
 	zone->granules = pm->granules;
+	zone->bytes = (uint64_t)pm->granules * PM_GRANULE;
 	zone->levels = pm->levels;
 	zone->tree_bytes = ph_tree_bytes(pm->levels);
 	zone->discover = 0;
@@ -310,12 +311,15 @@ static struct ph_slab *slab_make(struct pheap *heap, unsigned kind, unsigned cls
 	slab->first = ph_at(heap, slab->start);
 	slab->bits = zone->pm->bits + (uint64_t)granule * PM_BITMAP_BYTES;
 	slab->size = size;
-	slab->reciprocal = kind == PM_KIND_SLAB ? UINT64_MAX / size + 1 : 0;
+	slab->reciprocal = kind == PM_KIND_SLAB ? ph_reciprocal(size) : 0;
 	slab->touched = 0;
+	slab->magazine =
+		(uint32_t)(offsetof(struct ph_tcache, mag) + cls * sizeof(struct ph_magazine));
 	slab->granules = granules;
 	slab->objects = objects;
 	slab->free = 0;
 	slab->low = 0;
+	slab->home = NULL;
 	slab->kind = (uint8_t)kind;
 	slab->cls = (uint8_t)cls;
 	slab->born = 0;

@@ -69,16 +69,29 @@ void ph_span_end(struct pheap *heap, struct ph_slab *slab);
 /* Keep the granule of a lane block out of use, whatever a damaged tree says of it. */
 void ph_span_keep(struct pheap *heap, uint64_t block);
 
-/*
- * Which object of a slab is `inside` bytes into it, exactly: the product's high part.
- * An object begins there if and only if the low part is less than the reciprocal. Of
- * a large object both are 0.
- */
-__extension__ typedef unsigned __int128 ph_product;
+/* Fixed point of ph_slab.reciprocal: with sizes from 16 bytes, and offsets below a
+ * megabyte, quotients are exact and products fit in a word. */
+#define PH_RECIPROCAL_BITS 44
 
-static inline ph_product ph_divide(const struct ph_slab *slab, uint64_t inside)
+static inline uint64_t ph_reciprocal(uint64_t size)
 {
-	return (ph_product)inside * slab->reciprocal;
+	return ((UINT64_C(1) << PH_RECIPROCAL_BITS) + size - 1) / size;
+}
+
+/* Which object of a slab is `inside` bytes into it, given the product of that and the
+ * reciprocal. Of a large object all is 0. */
+static inline uint64_t ph_quotient(uint64_t product)
+{
+	return product >> PH_RECIPROCAL_BITS;
+}
+
+/* Does an object begin there? If and only if the fraction is less than the reciprocal.
+ * Never true of a large object. */
+static inline bool ph_begins(uint64_t product, uint64_t reciprocal)
+{
+	const unsigned up = 64 - PH_RECIPROCAL_BITS;
+
+	return product << up < reciprocal << up;
 }
 
 /* The span that covers a granule, loaded from media; NULL: none, or no memory (errno). */
@@ -104,7 +117,7 @@ static inline bool ph_object_find(struct pheap *heap, uint64_t offset, struct ph
 		return false;
 	}
 	object->slab = slab;
-	object->index = (uint32_t)(ph_divide(slab, offset - slab->start) >> 64);
+	object->index = (uint32_t)ph_quotient((offset - slab->start) * slab->reciprocal);
 	object->start = slab->start + object->index * slab->size;
 	/* Behind the last object of a slab, or of a large object's last granule. */
 	return object->index < slab->objects && offset < object->start + slab->size;

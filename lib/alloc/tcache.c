@@ -16,6 +16,20 @@
 #include "slab.h"
 #include "span.h"
 
+/* Entries of the largest magazine: a thousand objects come and go without a transfer. */
+#define CAP_MAX 1024u
+#define CAP_BYTES (512u << 10)
+/* Entries of a new magazine: not more than 16 KiB of objects, but one. */
+#define CAP_FIRST 8u
+#define CAP_FIRST_BYTES 16384u
+/* Once there is no room left, one miss in so many makes another magazine smaller. */
+#define DENIED_TURNS 16u
+/* What all magazines have room for: a part of the pool, shared by the threads there
+ * are; a thread's share is at most and at least so many bytes. */
+#define SHARE_PART 16u
+#define SHARE_MOST (UINT64_C(8) << 20)
+#define SHARE_LEAST (UINT64_C(128) << 10)
+
 __thread struct ph_tls ph_tls;
 
 /* ---- registry --------------------------------------------------------------- */
@@ -62,9 +76,15 @@ void ph_tcache_sum(struct pheap *heap, struct ph_count *sum)
 	pthread_mutex_unlock(&registry);
 }
 
+/* Under the registry lock. */
 static void count_caches(struct pheap *heap, int more)
 {
-	__atomic_store_n(&heap->ncaches, heap->ncaches + (uint32_t)more, __ATOMIC_RELAXED);
+	uint64_t share = (uint64_t)heap->zone.granules * PM_GRANULE / SHARE_PART;
+
+	heap->ncaches += (uint32_t)more;
+	share /= heap->ncaches ? heap->ncaches : 1;
+	share = share > SHARE_MOST ? SHARE_MOST : share < SHARE_LEAST ? SHARE_LEAST : share;
+	__atomic_store_n(&heap->share, share, __ATOMIC_RELAXED);
 }
 
 /* Under the registry lock, by the thread that owns the cache. */
@@ -184,7 +204,7 @@ static struct ph_tcache *new_cache(struct pheap *heap)
 
 	if (!cache)
 		return NULL;
-	memset(cache, 0, offsetof(struct ph_tcache, limbo));
+	memset(cache, 0, offsetof(struct ph_tcache, away));
 	cache->heap = heap;
 	return cache;
 }
@@ -254,19 +274,6 @@ struct ph_tcache *ph_tcache_find(struct pheap *heap)
 
 /* ---- room in magazines ------------------------------------------------------------ */
 
-/* Entries of the largest magazine: a thousand objects come and go without a transfer. */
-#define CAP_MAX 1024u
-/* Entries of a new magazine: not more than 16 KiB of objects, but one. */
-#define CAP_FIRST 8u
-#define CAP_FIRST_BYTES 16384u
-/* Once there is no room left, one miss in so many makes another magazine smaller. */
-#define DENIED_TURNS 16u
-/* What all magazines have room for: a part of the pool, shared by the threads there
- * are; a thread's share is at most and at least so many bytes. */
-#define SHARE_PART 32u
-#define SHARE_MOST (UINT64_C(8) << 20)
-#define SHARE_LEAST (UINT64_C(128) << 10)
-
 static uint32_t count_of(const struct ph_magazine *mag)
 {
 	return (uint32_t)(mag->top - mag->base);
@@ -312,19 +319,11 @@ static void give_oldest(struct ph_tcache *cache, unsigned cls, uint32_t n)
 	memmove(mag->base, mag->base + n, count_of(mag) * sizeof(*mag->base));
 }
 
-static uint64_t share(const struct pheap *heap)
-{
-	uint32_t threads = __atomic_load_n(&heap->ncaches, __ATOMIC_RELAXED);
-	uint64_t bytes = (uint64_t)heap->zone.granules * PM_GRANULE / SHARE_PART;
-
-	bytes /= threads ? threads : 1;
-	return bytes > SHARE_MOST ? SHARE_MOST : bytes < SHARE_LEAST ? SHARE_LEAST : bytes;
-}
-
 static bool affordable(const struct ph_tcache *cache, unsigned cls, uint32_t more)
 {
 	return cache->slots + more <= PH_SLOTS_MAX &&
-	       cache->slot_bytes + (uint64_t)more * ph_classes[cls].size <= share(cache->heap);
+	       cache->slot_bytes + (uint64_t)more * ph_classes[cls].size <=
+		       __atomic_load_n(&cache->heap->share, __ATOMIC_RELAXED);
 }
 
 /* Halve the next magazine that is larger than a new one; false where there is none. */
@@ -346,17 +345,14 @@ static bool halve_another(struct ph_tcache *cache, unsigned cls)
 	return false;
 }
 
-/* After a miss: a larger magazine, if there is room and DRAM. */
-static void grow(struct ph_tcache *cache, unsigned cls)
+static __attribute__((noinline)) void grow_if_affordable(struct ph_tcache *cache, unsigned cls)
 {
-	uint32_t cap = cap_of(&cache->mag[cls]);
+	uint32_t cap = cap_of(&cache->mag[cls]), first = first_cap(cls);
 
 	if (!cap) {
-		set_cap(cache, cls, affordable(cache, cls, first_cap(cls)) ? first_cap(cls) : 1);
+		set_cap(cache, cls, affordable(cache, cls, first) ? first : 1);
 		return;
 	}
-	if (cap * 2 > CAP_MAX)
-		return;
 	if (!affordable(cache, cls, cap)) {
 		if (++cache->denied % DENIED_TURNS)
 			return;
@@ -367,7 +363,17 @@ static void grow(struct ph_tcache *cache, unsigned cls)
 	set_cap(cache, cls, cap * 2);
 }
 
-bool ph_tcache_room(struct ph_tcache *cache, unsigned cls)
+/* After a miss: a larger magazine, if there is room and DRAM. */
+static inline void grow(struct ph_tcache *cache, unsigned cls)
+{
+	uint64_t cap = cap_of(&cache->mag[cls]) * 2;
+
+	if (!cap || (cap <= CAP_MAX && cap * ph_classes[cls].size <= CAP_BYTES))
+		grow_if_affordable(cache, cls);
+}
+
+/* Make room in a magazine that is full; false where there is no DRAM for one. */
+static bool make_room(struct ph_tcache *cache, unsigned cls)
 {
 	struct ph_magazine *mag = &cache->mag[cls];
 
@@ -377,18 +383,46 @@ bool ph_tcache_room(struct ph_tcache *cache, unsigned cls)
 	return mag->top != mag->limit;
 }
 
-void ph_tcache_push(struct ph_tcache *cache, unsigned cls, struct ph_cached object)
-{
-	struct ph_magazine *mag = &cache->mag[cls];
+/* ---- magazines and limbo --------------------------------------------------------- */
 
-	ph_set_state(object.state, PH_FREE);
-	if (ph_unlikely(mag->top == mag->limit) && !ph_tcache_room(cache, cls))
-		ph_slab_give(cache->heap, cls, &object, 1);
-	else
-		*mag->top++ = object;
+/* To the slabs of other threads, one class after the other. */
+static void send_home(struct ph_tcache *cache)
+{
+	while (cache->away_n) {
+		unsigned cls = ph_slab_at(cache->heap, cache->away[0].ptr)->cls;
+		uint32_t n = 0, rest = 0;
+		struct ph_cached group[PH_AWAY_MAX];
+
+		for (uint32_t i = 0; i < cache->away_n; i++) {
+			struct ph_cached object = cache->away[i];
+
+			if (ph_slab_at(cache->heap, object.ptr)->cls == cls)
+				group[n++] = object;
+			else
+				cache->away[rest++] = object;
+		}
+		ph_slab_give(cache->heap, cls, group, n);
+		cache->away_n = rest;
+	}
+	cache->away_bytes = 0;
 }
 
-/* ---- magazines and limbo --------------------------------------------------------- */
+void ph_tcache_push(struct ph_tcache *cache, const struct ph_slab *slab, struct ph_cached object)
+{
+	struct ph_magazine *mag = &cache->mag[slab->cls];
+
+	ph_set_state(object.state, PH_FREE);
+	if (ph_unlikely(!ph_at_home(cache, slab))) {
+		cache->away[cache->away_n++] = object;
+		cache->away_bytes += slab->size;
+		if (cache->away_n == PH_AWAY_MAX || cache->away_bytes > PH_AWAY_BYTES)
+			send_home(cache);
+	} else if (ph_likely(mag->top != mag->limit) || make_room(cache, slab->cls)) {
+		*mag->top++ = object;
+	} else {
+		ph_slab_give(cache->heap, slab->cls, &object, 1);
+	}
+}
 
 /* Objects in limbo that no live record reaches any more go to their magazines. */
 static void drain_limbo(struct ph_tcache *cache)
@@ -397,13 +431,14 @@ static void drain_limbo(struct ph_tcache *cache)
 
 	while (cache->limbo_n) {
 		const struct ph_waiting *first = &cache->limbo[cache->limbo_first];
+		const struct ph_slab *slab = ph_slab_at(cache->heap, first->object.ptr);
 
 		if (first->tag >= done)
 			return;
 		cache->limbo_first = (cache->limbo_first + 1) % PH_LIMBO_MAX;
 		cache->limbo_n--;
-		cache->limbo_bytes -= ph_classes[first->cls].size;
-		ph_tcache_push(cache, first->cls, first->object);
+		cache->limbo_bytes -= slab->size;
+		ph_tcache_push(cache, slab, first->object);
 	}
 }
 
@@ -416,7 +451,7 @@ static bool fill(struct ph_tcache *cache, unsigned cls)
 		errno = -ph_error(ENOMEM, "no memory for a magazine");
 		return false;
 	}
-	mag->top += ph_slab_take(cache->heap, cls, &mag->own, mag->base, (cap_of(mag) + 1) / 2);
+	mag->top += ph_slab_take(cache, cls, mag->base, (cap_of(mag) + 1) / 2);
 	return mag->top != mag->base;
 }
 
@@ -459,7 +494,7 @@ void ph_tcache_retire(struct pheap *heap, struct ph_tcache *cache, const struct 
 		return;
 	}
 	if (!ph_logs(&heap->pm) || !ph_touched(heap, slab)) {
-		ph_tcache_push(cache, slab->cls, cached);
+		ph_tcache_push(cache, slab, cached);
 		return;
 	}
 	if (cache->limbo_n == PH_LIMBO_MAX || cache->limbo_bytes > PH_LIMBO_BYTES) {
@@ -474,7 +509,6 @@ void ph_tcache_retire(struct pheap *heap, struct ph_tcache *cache, const struct 
 	last = &cache->limbo[(cache->limbo_first + cache->limbo_n++) % PH_LIMBO_MAX];
 	last->object = cached;
 	last->tag = __atomic_load_n(&heap->ckpt_begun, __ATOMIC_ACQUIRE);
-	last->cls = slab->cls;
 	cache->limbo_bytes += slab->size;
 }
 
@@ -482,6 +516,7 @@ void ph_tcache_flush(struct ph_tcache *cache)
 {
 	if (cache->limbo_n && !ph_checkpoint(cache->heap))
 		drain_limbo(cache);
+	send_home(cache);
 	for (unsigned c = 0; c < PH_CLASSES; c++) {
 		struct ph_magazine *mag = &cache->mag[c];
 

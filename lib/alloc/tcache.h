@@ -46,11 +46,20 @@ static inline struct ph_tcache *ph_tcache_get(struct pheap *heap)
 /* Fill a magazine that is empty; false with errno where the pool is full. */
 bool ph_tcache_refill(struct ph_tcache *cache, unsigned cls);
 
-/* Make room in a magazine that is full; false where there is no DRAM for one. */
-bool ph_tcache_room(struct ph_tcache *cache, unsigned cls);
+/* Put an object of a slab, which is the caller's, into its magazine, or, where the slab
+ * is another thread's, among those that are given back together. Never fails. */
+void ph_tcache_push(struct ph_tcache *cache, const struct ph_slab *slab, struct ph_cached object);
 
-/* Put an object that is the caller's into its magazine. Never fails. */
-void ph_tcache_push(struct ph_tcache *cache, unsigned cls, struct ph_cached object);
+static inline struct ph_magazine *ph_magazine_of(struct ph_tcache *cache,
+						 const struct ph_slab *slab)
+{
+	return (struct ph_magazine *)(void *)((char *)cache + slab->magazine);
+}
+
+static inline bool ph_at_home(const struct ph_tcache *cache, const struct ph_slab *slab)
+{
+	return __atomic_load_n(&slab->home, __ATOMIC_RELAXED) == cache;
+}
 
 /*
  * An object that is no longer published: to its magazine, or to limbo while a

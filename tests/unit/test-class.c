@@ -93,38 +93,42 @@ static void medium(void **state)
 }
 
 /*
- * ph_divide() with r = 2^64 / size, rounded up, for offsets up to the end of the rest
- * behind the last object: the high part of the product is the object's number, and the
- * low part is less than r if and only if the object begins there. For an offset of
- * i * size + k the product is i * 2^64 + i * e + k * r, where e = r * size - 2^64 < size:
- * both follow from (i + 1) * e < r, which is hardest for the last object. Starts and their
- * neighbours are tried as well.
+ * With r = 2^44 / size, rounded up, for offsets up to the end of the rest behind the last
+ * object: the high part of offset * r is the object's number, and the fraction is less
+ * than r if and only if the object begins there. For an offset of i * size + k the
+ * product is i * 2^44 + i * e + k * r, where e = r * size - 2^44 < size: both follow from
+ * (i + 1) * e < r, which is hardest for the last object. Starts and their neighbours are
+ * tried as well.
  */
 static void reciprocals(void **state)
 {
+	const uint64_t one = UINT64_C(1) << PH_RECIPROCAL_BITS;
+
 	(void)state;
 	for (size_t c = 0; c < PH_CLASSES; c++) {
 		uint64_t size = ph_classes[c].size, objects = ph_classes[c].objects;
 		uint64_t bytes = (uint64_t)ph_classes[c].granules * PM_GRANULE;
-		const struct ph_slab slab = {.reciprocal = UINT64_MAX / size + 1};
+		uint64_t r = ph_reciprocal(size);
 
-		assert_true((objects + 1) * (slab.reciprocal * size) < slab.reciprocal);
+		assert_true(bytes <= MIB(1));
+		assert_true((objects + 1) * (r * size - one) < r);
 		for (uint64_t i = 0; i <= objects; i++) {
 			const uint64_t inside[] = {0, 1, size / 2, size - 1};
 
 			for (unsigned k = 0; k < 4 && i * size + inside[k] < bytes; k++) {
-				ph_product product = ph_divide(&slab, i * size + inside[k]);
+				uint64_t product = (i * size + inside[k]) * r;
 
-				assert_int_equal((uint64_t)(product >> 64), i);
-				assert_true(((uint64_t)product < slab.reciprocal) == !inside[k]);
+				assert_int_equal(ph_quotient(product), i);
+				assert_true(ph_begins(product, r) == !inside[k]);
 			}
 		}
 	}
-	/* And whatever size a slab below a megabyte may ever have: r * size is e here. */
+	/* And whatever size a slab of a megabyte may ever have. */
 	for (uint64_t size = 16; size <= KIB(512); size += 8) {
-		uint64_t r = UINT64_MAX / size + 1;
+		uint64_t r = ph_reciprocal(size);
 
-		assert_true((MIB(1) / size + 1) * (r * size) < r);
+		assert_true((MIB(1) / size + 1) * (r * size - one) < r);
+		assert_true(r <= UINT64_MAX / MIB(1));
 	}
 }
 

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "alloc/tcache.h"
 #include "pool.h"
 
 #define POOL MIB(8)
@@ -301,6 +302,25 @@ static void free_without_memory(void **state)
 	close_pool(hungry.heap);
 }
 
+/* A thread that has a cache, and no room for a magazine in it. */
+static void magazine_without_memory(void **state)
+{
+	pheap_t *heap = make_pool("p", POOL);
+	char *object;
+
+	(void)state;
+	object = assert_made(pheap_alloc(heap, 64));
+	ph_tcache_flush(ph_tcache_get(heap));
+	starved = true;
+	assert_errno(ENOMEM, pheap_alloc(heap, 64));
+	assert_ok(pheap_free(heap, object));
+	assert_error(EINVAL, pheap_free(heap, object));
+	starved = false;
+	assert_made(pheap_alloc(heap, 64));
+	assert_int_equal(check_clean(heap), 0);
+	close_pool(heap);
+}
+
 /* The abort was left out, and the transaction open for ever. */
 static void abort_without_memory(void **state)
 {
@@ -353,9 +373,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test_teardown(use_sparse_copy, make_room),
 	};
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(free_without_memory),
-		cmocka_unit_test(abort_without_memory),
-		cmocka_unit_test(commit_without_memory),
+		cmocka_unit_test(free_without_memory),	 cmocka_unit_test(magazine_without_memory),
+		cmocka_unit_test(abort_without_memory),	 cmocka_unit_test(commit_without_memory),
 		cmocka_unit_test(retire_without_memory),
 	};
 
