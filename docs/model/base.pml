@@ -16,8 +16,12 @@
  *	checkpoint(i)
  * with a proctype Lane around them, and these hooks, each within a d_step:
  *	happens(i, r)	ghost: record r of lane i is durable; first call only
+ *	before_write(i)	stripes and lane are held
+ *	applied(i)	the record is applied: its effect can be seen
  *	end_lane_too(i)	DRAM of a lane is gone
  *	end_too()	all other DRAM is gone
+ *	cut_too()	within an atomic: a power cut, to other media that is not a line
+ *	kill_too()	likewise a kill
  *	judge_too()	recovery has read the logs: judge and remember what else counts
  *	roll_back()	recovery after replay; flushes what it wrote
  *	attach_too()	the heap is open again
@@ -433,7 +437,7 @@ inline commit(i, ok)
 	lock_record(i);
 	if
 	:: ok ->
-		d_step { new_stamp(i); write_record(i) }
+		d_step { before_write(i); new_stamp(i); write_record(i) }
 		if :: WITH(APPLY_EARLY) -> d_step { apply(i) } :: else fi;
 		d_step { fence_record(i) }
 		if :: WITH(STRIPES_EARLY) -> d_step { give_stripes(i, 1) } :: else fi;
@@ -448,6 +452,14 @@ inline commit(i, ok)
 /* Has every record that wrote the line been settled? */
 #define LINE_SETTLED(l)	(stamp_of[STRIPE(l)] <= settled || \
 			 (!tag_mixed[STRIPE(l)] && tag_line[STRIPE(l)] != (l) + 1))
+
+/* ---- recovery: lib/recovery/replay.c; the process is in power.pml -------------------- */
+
+/* R1 */
+#define LIVE(r)	(ring[r].epoch && !ring[r].torn && \
+		 (ring[r].epoch == SEEN(STATE, 1) || WITH(R_ANY_EPOCH)) && \
+		 (ring[r].stamp > SEEN(STATE, 0) || WITH(R_ANY_STAMP)))
+#define PLACE_BEFORE(r)	((r) / RING * RING + ((r) + RING - 1) % RING)
 
 inline begin()
 {

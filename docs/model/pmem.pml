@@ -145,12 +145,26 @@ inline cut(l)
 	:: d_step { line[l].versions > 6 -> keep(l, 6) }
 	:: d_step { line[l].versions > 7 -> keep(l, 7) }
 	:: d_step { line[l].versions > 8 -> keep(l, 8) }
+#if VERSIONS > 9
 	:: d_step { line[l].versions > 9 -> keep(l, 9) }
+#endif
+#if VERSIONS > 10
 	:: d_step { line[l].versions > 10 -> keep(l, 10) }
+#endif
+#if VERSIONS > 11
 	:: d_step { line[l].versions > 11 -> keep(l, 11) }
+#endif
+#if VERSIONS > 12
 	:: d_step { line[l].versions > 12 -> keep(l, 12) }
+#endif
+#if VERSIONS > 13
 	:: d_step { line[l].versions > 13 -> keep(l, 13) }
+#endif
+#if VERSIONS > 14
 	:: d_step { line[l].versions > 14 -> keep(l, 14) }
+#endif
+#if VERSIONS > 15
 	:: d_step { line[l].versions > 15 -> keep(l, 15) }
+#endif
 	fi
 }

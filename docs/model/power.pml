@@ -72,7 +72,7 @@ inline end_all()
 inline crash()
 {
 	atomic {
-		crashes < crashes_max -> crashes++;
+		crashes++;
 		if
 		:: cut(0); cut(1);
 #if LINES > 3
@@ -90,19 +90,14 @@ inline crash()
 		   cut(STATE);
 		   cut_record(0); cut_record(1);
 		   d_step { is_fenced(0); is_fenced(1) }
-		:: kill_record(0); kill_record(1)
+		   cut_too()
+		:: kill_record(0); kill_record(1); kill_too()
 		fi;
 		d_step { end_all() }
 	}
 }
 
 /* ---- recovery: lib/recovery/replay.c, lib/pool.c ---------------------------------------- */
-
-/* R1 */
-#define LIVE(r)	(ring[r].epoch && !ring[r].torn && \
-		 (ring[r].epoch == SEEN(STATE, 1) || WITH(R_ANY_EPOCH)) && \
-		 (ring[r].stamp > SEEN(STATE, 0) || WITH(R_ANY_STAMP)))
-#define PLACE_BEFORE(r)	((r) / RING * RING + ((r) + RING - 1) % RING)
 
 /* R4: the live records of a lane are one run, or the pool is refused. */
 #define CHAINED(r)	(ring[r].prev <= SEEN(STATE, 0) || \
@@ -202,23 +197,27 @@ inline attach()
 proctype Power()
 {
 running:
-end:	crash();
+end:	crashes < crashes_max;
+crashing:
+	crash();
 	!dead[0] && !dead[1];
-recover:
 	if
-	:: crash(); goto recover
+	:: crashes < crashes_max -> goto crashing
 	:: d_step { judge(); fence_records() }
 	fi;
 	if :: WITH(R_EPOCH_FIRST) -> d_step { new_epoch(); fence(RECOVERY) } :: else fi;
+#ifdef ROLLS_BACK
+	if :: WITH(R_BACK_FIRST) -> d_step { roll_back() } :: else fi;
+#endif
 	d_step { replay() }
 	if
-	:: crash(); goto recover
+	:: crashes < crashes_max -> goto crashing
 	:: d_step { if :: !WITH(R_NO_FENCE_2) -> fence(RECOVERY) :: else fi }
 	fi;
 #ifdef ROLLS_BACK
-	d_step { roll_back() }
+	if :: !WITH(R_BACK_FIRST) -> d_step { roll_back() } :: else fi;
 	if
-	:: crash(); goto recover
+	:: crashes < crashes_max -> goto crashing
 	:: d_step { if :: !WITH(R_NO_FENCE_4) -> fence(RECOVERY) :: else fi }
 	fi;
 #endif
@@ -227,7 +226,7 @@ recover:
 	:: else -> d_step { new_epoch() }
 	fi;
 	if
-	:: crash(); goto recover
+	:: crashes < crashes_max -> goto crashing
 	:: d_step {
 		if :: !WITH(R_NO_FENCE_3) -> fence(RECOVERY) :: else fi;
 		attach();

@@ -56,6 +56,9 @@ inline happens(i, r)
 	if :: r.ghost & 2 -> may[1] = 1 << (r.ghost >> 2) :: else fi
 }
 
+inline cut_too()	{ skip }
+inline kill_too()	{ skip }
+inline before_write(i)	{ skip }
 inline applied(i)	{ seen[i] = 1 }
 inline judge_too()	{ skip }
 inline attach_too()	{ skip }

@@ -21,6 +21,27 @@ RINGS = {
 LONG_RINGS = {}
 LONG_RINGS['three crashes'] = rings('3 1 2 3 2 1', crashes=3)
 
+# Operations: 1, 2 publish (content in the record, flushed); 3 write; 4 retire; 5, 6 replace;
+# 7 write by a record that goes on elsewhere; 0 nothing; + 8 for the other slot.
+REUSE = {
+    'two slots': {'PROGRAM': '1 3 4 10 12 10', 'CRASHES': '1'},
+    'one slot': {'PROGRAM': '2 7 4 9 13 14', 'CRASHES': '1'},
+    'two crashes': {'PROGRAM': '1 4 8 10 12 8', 'CRASHES': '2'},
+}
+
+
+def undo(program, crashes, line_of_1=1):
+    return {'PROGRAM': program, 'CRASHES': str(crashes), 'LINE_OF_1': str(line_of_1)}
+
+
+# Operations: 1 to 3 records of these words; + 4 stored in place and committed, + 8 aborted,
+# + 12 stored in place, the other word by the record.
+UNDO = {
+    'two lines': undo('5 1 2 10 3 6', 1),
+    'one line': undo('5 1 2 10 3 6', 1, 0),
+    'two crashes': undo('13 2 0 14 9 0', 2),
+}
+
 MODELS = {
     'rings': {
         'scenarios': RINGS,
@@ -59,6 +80,49 @@ MODELS = {
             'R_NO_FENCE_3': 'two lines',
             'R_CLOCK_0': 'two lines',
             'R_EPOCH_FIRST': 'two lines',
+        },
+    },
+    'reuse': {
+        'scenarios': REUSE,
+        'long': {},
+        'variants': {
+            'NO_LIMBO': 'one slot',
+            'LIMBO_RUNNING': 'two slots',
+            'NO_TOUCH_SET': 'two slots',
+            'NO_TOUCH_CONTENT': 'one slot',
+            'TOUCH_EARLY': 'two slots',
+            'NO_CONTENT_FENCE': 'two slots',
+            'NO_CONTENT_FLUSH': 'two slots',
+            'CONTENT_UNNOTED': 'two slots',
+            'FREE_EARLY': 'two slots',
+            'NO_MORE_FENCE': 'one slot',
+            'NO_MORE_LIMBO': 'one slot',
+            'TWO_RECORDS': 'two slots',
+        },
+    },
+    'undo': {
+        'scenarios': UNDO,
+        'long': {},
+        'variants': {
+            'NO_SAVE_FENCE': 'two lines',
+            'NO_SAVE_SETTLE': 'two lines',
+            'NO_COMMIT_FLUSH': 'two lines',
+            'NO_COMMIT_FENCE_1': 'two lines',
+            'NO_RESTORE_FLUSH': 'two lines',
+            'NO_RESTORE_FENCE': 'two lines',
+            'END_FIRST': 'two lines',
+            'NO_ABORT_END': 'two lines',
+            'ENDED_APART': 'two crashes',
+            'NO_GUARD': 'two lines',
+            'SAVE_UNHELD': 'two lines',
+            'LOG_EARLY': 'two lines',
+            'GEN_STAYS': 'two lines',
+            'R_ANY_GEN': 'two lines',
+            'R_UNDO_ANY_EPOCH': 'two crashes',
+            'R_UNDO_NO_SUM': 'two lines',
+            'R_BACK_FIRST': 'two lines',
+            'R_NO_FENCE_4': 'two crashes',
+            'R_NO_BACK_FLUSH': 'two crashes',
         },
     },
 }
