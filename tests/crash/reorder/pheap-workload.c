@@ -33,17 +33,18 @@ static void mark(const char *name, const char *what)
 	pheaptrace_mark(text);
 }
 
-/* Stores that nobody will commit. */
+/* Stores that nobody will commit, where no operation comes by: one would settle the
+ * records that replay is to find. */
 static void leave_transaction_open(pheap_t *heap)
 {
 	struct table *table = pheap_ptr(heap, *pheap_root(heap));
-	uint64_t *words = pheap_ptr(heap, table->words);
+	uint64_t *spare = (uint64_t *)pheap_ptr(heap, table->words) + WORDS;
 	pheap_tx_t *tx = pheap_tx_begin(heap);
 
-	if (!tx || pheap_tx_snapshot(tx, &words[3], 8 * 40) || pheap_tx_snapshot(tx, &words[90], 8))
+	if (!tx || pheap_tx_snapshot(tx, spare, 8 * 40) || pheap_tx_snapshot(tx, &spare[44], 8))
 		fail("transaction");
-	memset(&words[3], 0xee, 8 * 40);
-	words[90] = 1;
+	memset(spare, 0xee, 8 * 40);
+	spare[44] = 1;
 }
 
 static void prepare(const char *kind, uint64_t seed, unsigned length, const char *path)
@@ -71,15 +72,15 @@ static void warm(const char *path, bool crash)
 	pheap_t *heap = open_sequence(path, &s);
 	struct op op;
 
+	if (crash)
+		leave_transaction_open(heap);
 	for (unsigned i = 0; i < s.warm; i++) {
 		sequence_next(&s, &op);
 		if (op_run(heap, &op))
 			fail(op_name(&op));
 	}
-	if (crash) {
-		leave_transaction_open(heap);
+	if (crash)
 		_exit(0);
-	}
 	if (pheap_close(heap))
 		fail("close");
 }

@@ -101,6 +101,9 @@ def prepare(kind, length, pool, crash):
     must([tool('pheap-reorder'), '-l', 'warm.log', '--pool', pool + '.empty',
           '--durable', pool])
     os.remove(pool + '.empty')
+    found = must([tool('pheap-check-image'), 'logs', pool]).strip()
+    expect(all(int(n) for n in re.findall(r'\d+', found)), 'nothing to recover: ' + found)
+    say(f'{kind}: {found}')
 
 
 def traced_run(kind, length, crash=False, env=None):
@@ -142,7 +145,7 @@ def workloads(length, caps):
     start, total = time.time(), 0
     for kind in KINDS:
         total += run_workload(kind, length, caps)
-    for kind in ('mixed', 'undo'):
+    for kind in ('publish', 'redo', 'mixed'):
         total += run_workload(kind, length, caps, crash=True)
     say(f'{total} distinct images checked in {time.time() - start:.0f} s')
 

@@ -366,7 +366,7 @@ pheap_t *workload_create(const char *path, const char *kind, uint64_t seed, unsi
 	if (!heap)
 		return NULL;
 	if (pheap_alloc_into(heap, pheap_root(heap), sizeof(*table), NULL) ||
-	    pheap_alloc_into(heap, &table_of(heap)->words, 8 * WORDS, NULL)) {
+	    pheap_alloc_into(heap, &table_of(heap)->words, 8 * (WORDS + SPARE), NULL)) {
 		pheap_close(heap);
 		return NULL;
 	}

@@ -17,6 +17,7 @@
 
 #define SLOTS 20
 #define WORDS 256
+#define SPARE 48   /* words behind them that no operation changes: zero */
 #define TX_SLOTS 3 /* changed by one transaction */
 
 /* What the pool holds: objects of known content, and one of plain words. */
@@ -31,7 +32,7 @@ struct model {
 /* The table that the root refers to. */
 struct table {
 	pheap_ref slot[SLOTS];
-	pheap_ref words; /* WORDS of them */
+	pheap_ref words; /* WORDS + SPARE of them */
 };
 
 enum op_type {
