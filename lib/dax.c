@@ -34,8 +34,7 @@ bool ph_dax_is(int fd)
 static bool device_is_good(int fd)
 {
 	/* A partition has no list of its own; its disk's is one folder up. */
-	static const char *const forms[] = {"/sys/dev/block/%u:%u/badblocks",
-					    "/sys/dev/block/%u:%u/../badblocks"};
+	static const char *const folders[] = {"", "../"};
 	struct statx st;
 	char path[64], byte;
 	int list = -1;
@@ -44,7 +43,8 @@ static bool device_is_good(int fd)
 	if (statx(fd, "", AT_EMPTY_PATH, STATX_TYPE, &st))
 		return false;
 	for (unsigned i = 0; i < 2 && list < 0; i++) {
-		snprintf(path, sizeof(path), forms[i], st.stx_dev_major, st.stx_dev_minor);
+		snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%sbadblocks", st.stx_dev_major,
+			 st.stx_dev_minor, folders[i]);
 		list = open(path, O_RDONLY | O_CLOEXEC);
 	}
 	if (list < 0)
