@@ -298,6 +298,21 @@ PHEAP_API int pheap_alloc_into(pheap_t *heap, pheap_ref *slot, size_t size, cons
 	return err;
 }
 
+/*
+ * The object in the slot was seen as not published. Another operation may be on its way:
+ * states change before the commit, the slot behind it, both under the slot's stripe.
+ */
+static int look_under_stripe(const struct change *c)
+{
+	uint64_t *stripe = &ph_stripe_of(c->heap, c->slot.offset / PM_LINE)->word;
+	bool changed;
+
+	ph_bitlock_take(stripe);
+	changed = load(c->word) != c->old || ph_state(&c->dead) == PH_PUBLISHED;
+	ph_bitlock_give(stripe, __atomic_load_n(stripe, __ATOMIC_RELAXED));
+	return changed ? -EAGAIN : not_published(c->what, c->old);
+}
+
 /* One attempt, for the object that the slot holds now. */
 static int try_resize(struct change *c, size_t size)
 {
@@ -309,8 +324,10 @@ static int try_resize(struct change *c, size_t size)
 	if (!c->old)
 		return ph_error(ENOENT, "pheap_resize: the slot is null");
 	err = find_linked(c->heap, c->what, c->old, &c->dead);
-	if (err || ph_state(&c->dead) != PH_PUBLISHED)
-		return load(c->word) != c->old ? -EAGAIN : not_published(c->what, c->old);
+	if (err)
+		return load(c->word) != c->old ? -EAGAIN : err;
+	if (ph_state(&c->dead) != PH_PUBLISHED)
+		return look_under_stripe(c);
 	old_size = c->dead.slab->size;
 	if (size <= old_size && size > old_size / 2)
 		return 0;

@@ -401,9 +401,12 @@ int ph_undo_save(struct pheap_tx *tx, const struct ph_range *ranges, uint32_t n)
 
 void ph_undo_flush(struct pheap_tx *tx, struct ph_count *count)
 {
-	const struct ph_range *at = tx->undo.saved.v, *end = at + tx->undo.saved.n;
+	const struct ph_range *at = tx->undo.saved.v, *end;
 	struct pheap *heap = tx->heap;
 
+	if (!at) /* the log was opened, and then there was no room in it */
+		return;
+	end = at + tx->undo.saved.n;
 	/* Ranges are sorted: each line is flushed once, and neighbours together. */
 	while (at < end) {
 		uint64_t first = at->lo / PM_LINE, last = (at->hi - 1) / PM_LINE;

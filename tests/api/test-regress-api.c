@@ -11,6 +11,31 @@
 
 #define POOL MIB(8)
 
+/* ---- a snapshot without room ----------------------------------------------------- */
+
+/* A log was opened, and nothing saved in it: the end of the transaction then added to a
+ * pointer that was still null. */
+static void end_after_failed_snapshot(void **state)
+{
+	pheap_t *heap = make_pool("p", POOL);
+	char *object = publish_root(heap, 200000, 1);
+	static void *objects[4096];
+	size_t n = fill_pool(heap, 60000, objects, ELEMENTS(objects));
+
+	(void)state;
+	for (unsigned commit = 0; commit < 2; commit++) {
+		pheap_tx_t *tx = assert_made(pheap_tx_begin(heap));
+
+		assert_error(ENOSPC, pheap_tx_snapshot(tx, object, 200000));
+		assert_ok(commit ? pheap_tx_commit(tx) : pheap_tx_abort(tx));
+	}
+	assert_true(has_pattern(object, 200000, 1));
+	while (n)
+		assert_ok(pheap_free(heap, objects[--n]));
+	assert_int_equal(check_clean(heap), 1);
+	close_pool(heap);
+}
+
 /* ---- create ----------------------------------------------------------------- */
 
 /* Create looked at the first 8 KiB only: a file of somebody else's that begins with
@@ -404,6 +429,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(handle_used_after_its_end),
 		cmocka_unit_test(last_bytes),
 		cmocka_unit_test(full_pool),
+		cmocka_unit_test(end_after_failed_snapshot),
 		cmocka_unit_test(largest_object),
 		cmocka_unit_test(empty_slabs_after_reopen),
 	};

@@ -17,6 +17,7 @@ struct worker {
 	uint64_t id;
 	unsigned rounds;
 	uint64_t published, retired; /* in shared slots */
+	pthread_barrier_t *all;	     /* have begun to work */
 };
 
 /* Object of a thread: {size, id}, then a pattern. */
@@ -123,6 +124,8 @@ static void *work(void *arg)
 
 	for (i = 0; i < w->rounds; i++) {
 		own_slot_step(w, &rng);
+		if (i == 0)
+			pthread_barrier_wait(w->all);
 		if (i % 4 == 0)
 			shared_slot_step(w, &rng);
 		k = (unsigned)rng_below(&rng, ELEMENTS(kept));
@@ -134,6 +137,26 @@ static void *work(void *arg)
 	return NULL;
 }
 
+static int compare_refs(const void *a, const void *b)
+{
+	pheap_ref x = *(const pheap_ref *)a, y = *(const pheap_ref *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* No object is in two slots. */
+static void assert_distinct(const pheap_ref *slots, size_t n)
+{
+	pheap_ref *sorted = malloc(n * sizeof(*sorted));
+
+	must(sorted);
+	memcpy(sorted, slots, n * sizeof(*sorted));
+	qsort(sorted, n, sizeof(*sorted), compare_refs);
+	for (size_t i = 1; i < n; i++)
+		assert_true(!sorted[i] || sorted[i] != sorted[i - 1]);
+	free(sorted);
+}
+
 /* n workers at once, each with its own slots; what is there afterwards counts. */
 static void run_workers(uint64_t size, unsigned n, unsigned rounds)
 {
@@ -141,8 +164,10 @@ static void run_workers(uint64_t size, unsigned n, unsigned rounds)
 	uint64_t published = 0, retired = 0, objects = 1;
 	pheap_t *heap = make_pool("p", size), *copy;
 	pheap_ref *slots;
-	unsigned i, j, repeat;
+	pthread_barrier_t all;
+	unsigned i, repeat;
 
+	must(workers && !pthread_barrier_init(&all, NULL, n));
 	assert_ok(pheap_alloc_into(heap, pheap_root(heap), (n * OWN + SHARED) * 8, NULL));
 	slots = pheap_ptr(heap, *pheap_root(heap));
 	for (repeat = 0; repeat < 2; repeat++) {
@@ -150,7 +175,7 @@ static void run_workers(uint64_t size, unsigned n, unsigned rounds)
 			workers[i] = (struct worker){heap,   slots + SHARED + i * OWN,
 						     slots,  repeat * n + i + 1,
 						     rounds, 0,
-						     0};
+						     0,	     &all};
 		}
 		run_threads(n, work, workers, sizeof(*workers));
 		for (i = 0; i < n; i++) {
@@ -163,9 +188,8 @@ static void run_workers(uint64_t size, unsigned n, unsigned rounds)
 			continue;
 		objects++;
 		check_object(heap, slots[i]);
-		for (j = 0; j < i; j++)
-			assert_true(slots[j] != slots[i]);
 	}
+	assert_distinct(slots, n * OWN + SHARED);
 	/* Of each publish and each retire of a shared slot exactly one did it. */
 	for (i = 0; i < SHARED; i++)
 		published -= slots[i] != 0;
@@ -181,6 +205,7 @@ static void run_workers(uint64_t size, unsigned n, unsigned rounds)
 		close_pool(copy);
 	}
 	close_pool(heap);
+	pthread_barrier_destroy(&all);
 	free(workers);
 }
 
@@ -195,6 +220,13 @@ static void more_threads_than_lanes(void **state)
 {
 	(void)state;
 	run_workers(PHEAP_MIN_SIZE, 64, mode->flags & PHEAP_FORCE_MSYNC ? 20 : 100);
+}
+
+/* All alive at once, and each in the middle of its work. */
+static void a_thousand_threads(void **state)
+{
+	(void)state;
+	run_workers(MIB(512), 1024, mode->flags & PHEAP_FORCE_MSYNC ? 4 : 30);
 }
 
 /* Two threads retire one slot again and again: exactly one does it. */
@@ -430,6 +462,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(eight_threads),
 		cmocka_unit_test(more_threads_than_lanes),
+		cmocka_unit_test(a_thousand_threads),
 		cmocka_unit_test(one_slot_retired_by_two),
 		cmocka_unit_test(one_slot_published_by_two),
 		cmocka_unit_test(threads_come_and_go),
