@@ -18,7 +18,7 @@
 
 /* Entries of the largest magazine: a thousand objects come and go without a transfer. */
 #define CAP_MAX 1024u
-#define CAP_BYTES (512u << 10)
+#define CAP_BYTES (1024u << 10)
 /* Entries of a new magazine: not more than 16 KiB of objects, but one. */
 #define CAP_FIRST 8u
 #define CAP_FIRST_BYTES 16384u
@@ -26,8 +26,8 @@
 #define DENIED_TURNS 16u
 /* What all magazines have room for: a part of the pool, shared by the threads there
  * are; a thread's share is at most and at least so many bytes. */
-#define SHARE_PART 16u
-#define SHARE_MOST (UINT64_C(8) << 20)
+#define SHARE_PART 8u
+#define SHARE_MOST (UINT64_C(16) << 20)
 #define SHARE_LEAST (UINT64_C(128) << 10)
 
 __thread struct ph_tls ph_tls;
