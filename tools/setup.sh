@@ -68,7 +68,8 @@ need_packages()
 	try_packages "$@" || die "packages that are needed are missing"
 }
 
-# build_in FOLDER OPTION...: configure, or configure again, and compile.
+# build_in FOLDER OPTION...: configure, or configure again, and compile; of it only what
+# BUILD_ONLY names, if it does.
 build_in()
 {
 	local folder=$1
@@ -86,5 +87,5 @@ build_in()
 		}
 		rm -f "$folder.log"
 	fi
-	ninja -C "$folder" --quiet
+	ninja -C "$folder" --quiet ${BUILD_ONLY:+"$BUILD_ONLY"}
 }
