@@ -62,6 +62,7 @@ static struct policy policy_of(const struct engine *engine, const struct scenari
 		.nested_limits = {scaled(engine, s, lengthy ? 512 : 48),
 				  scaled(engine, s, lengthy ? 24 : 4),
 				  scaled(engine, s, lengthy ? 64 : 8)},
+		.brief = {1, 1, 1},
 		.every = rarely(engine, s->every ? s->every : 1, 8),
 		.store_every = lengthy ? 4 : 24,
 		.nested_every = s->nested,
@@ -110,6 +111,10 @@ void engine_run(const struct engine *engine, const struct scenario *scenario, st
 		rig.hook_arg = &fault;
 		rig.max_failures = 1;
 		rig.may_fail = fault.kind == FAULT_FAIL_FENCE;
+	}
+	if (engine->mutated) {
+		rig.max_failures = 1;
+		rig.mutated = rig.sim[0]->mutated = rig.sim[1]->mutated = true;
 	}
 	if (engine->dry)
 		rig.policy.every = rig.policy.store_every = 0;

@@ -19,6 +19,7 @@ struct engine {
 	bool dry;	    /* look at no crash point */
 	bool trace;	    /* print every event of the scenario */
 	struct fault fault; /* FAULT_NONE: the library as it is */
+	bool mutated;	    /* the library is a mutant: one failure will do */
 };
 
 /* Every scenario, in order; NULL beyond the last. */

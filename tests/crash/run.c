@@ -212,7 +212,7 @@ bool op_end(struct run *run, int code)
 		run_fail(run, "%s", pheap_errormsg());
 	if (run->failed || !run->sim)
 		return !code && !run->failed;
-	if (run->op_number % SEEN_EVERY == 0)
+	if (run->op_number % SEEN_EVERY == 0 && !run->rig->mutated)
 		check_seen(run);
 	crash_point(run, "at the end");
 	return !code && !run->failed;
@@ -386,8 +386,9 @@ static void *explore(void *arg)
 {
 	struct run *run = arg;
 	struct rig *rig = run->rig;
-	const struct plan_limits *limits =
-		run->depth ? &rig->policy.nested_limits : &rig->policy.limits;
+	const struct plan_limits *limits = run->brief	? &rig->policy.brief
+					   : run->depth ? &rig->policy.nested_limits
+							: &rig->policy.limits;
 
 	plan_make(&run->plan, run->sim, limits, run->op_mark,
 		  random_stream(rig->seed + run->depth, run->point));
@@ -401,25 +402,28 @@ static void *explore(void *arg)
 	return NULL;
 }
 
-static bool chosen(const struct run *run)
+/* Every fence is crashed at; other points, and many images, by the policy. */
+static bool chosen(struct run *run, bool at_fence)
 {
 	const struct rig *rig = run->rig;
 
 	if (run->failed || run->blind || rig_done(rig))
 		return false;
+	if (!rig->policy.every)
+		return false;
+	run->brief = random_stream(rig->seed ^ 0xc4a5, run->point) % rig->policy.every != 0;
 	if (replaying(run))
 		return rig->replay.point[run->depth] == run->point;
-	return rig->policy.every &&
-	       random_stream(rig->seed ^ 0xc4a5, run->point) % rig->policy.every == 0;
+	return !run->brief || (at_fence && run->depth == 0);
 }
 
-static bool explored(struct run *run, const char *where)
+static bool explored(struct run *run, const char *where, bool at_fence)
 {
 	pthread_t thread;
 
 	run->point++;
 	run->where = where;
-	if (!chosen(run))
+	if (!chosen(run, at_fence))
 		return false;
 	if (pthread_create(&thread, NULL, explore, run)) {
 		run_fail(run, "cannot start a thread");
@@ -431,7 +435,7 @@ static bool explored(struct run *run, const char *where)
 
 static void crash_point(struct run *run, const char *where)
 {
-	explored(run, where);
+	explored(run, where, false);
 }
 
 static void fence_point(struct run *run, bool after)
@@ -442,9 +446,9 @@ static void fence_point(struct run *run, bool after)
 	if (!after) {
 		run->op_fence++;
 		report->fences += counts;
-		run->fence_explored = explored(run, "before the fence");
+		run->fence_explored = explored(run, "before the fence", true);
 	} else {
-		run->fence_explored |= explored(run, "after the fence");
+		run->fence_explored |= explored(run, "after the fence", false);
 		report->fences_explored += counts && run->fence_explored;
 	}
 }

@@ -40,10 +40,11 @@
 struct policy {
 	struct plan_limits limits;
 	struct plan_limits nested_limits;
-	uint32_t every;	       /* explore one in so many crash points; 0: none */
-	uint32_t store_every;  /* a crash point at one in so many stores and flushes */
-	uint32_t nested_every; /* a nested run from one in so many images; 0: none */
-	uint32_t work;	       /* operations of the oracle after recovery */
+	uint32_t every;		  /* explore one in so many crash points; 0: none */
+	struct plan_limits brief; /* of the fences left out by that, at depth 0 */
+	uint32_t store_every;	  /* a crash point at one in so many stores and flushes */
+	uint32_t nested_every;	  /* a nested run from one in so many images; 0: none */
+	uint32_t work;		  /* operations of the oracle after recovery */
 };
 
 /* The image to replay. */
@@ -71,6 +72,7 @@ struct rig {
 	struct set distinct; /* images */
 	struct set judged;   /* images together with what was expected of them */
 
+	bool mutated;  /* the library is a mutant: flushes need not report stores */
 	bool may_fail; /* EIO is no failure: the run ends, the operation is in doubt */
 
 	/* The hook of the run at depth 0; NULL: sim_hook. For faults (fault.h). */
@@ -113,6 +115,7 @@ struct run {
 	bool fence_explored;
 	uint64_t point;	   /* crash points so far */
 	const char *where; /* the current one */
+	bool brief;	   /* it is a fence that is only looked at briefly */
 	uint64_t image;	   /* of it */
 	struct plan plan;
 };

@@ -345,8 +345,14 @@ static void flush_line(struct sim *sim, uint64_t number)
 
 void sim_flush(struct sim *sim, const void *addr, size_t length)
 {
-	uint64_t offset = place(sim, addr, length);
+	uint64_t offset = sim_offset(sim, addr);
 
+	if (sim->mutated && offset < sim->size && length > sim->size - offset)
+		length = sim->size - offset;
+	else if (!sim->mutated || offset < sim->size)
+		place(sim, addr, length);
+	else
+		length = 0;
 	for (uint64_t n = offset / SIM_LINE; length && n <= (offset + length - 1) / SIM_LINE; n++)
 		flush_line(sim, n);
 	sim->flushes++;

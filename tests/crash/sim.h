@@ -95,6 +95,8 @@ struct sim {
 	size_t nword, room_word;
 	struct sim_cpu cpus[SIM_CPUS];
 
+	bool mutated; /* what is flushed outside the pool is a mutant's: no harm */
+
 	struct pageset *stale; /* where durable has changed; may be NULL */
 
 	uint64_t stores, copies, flushes, fences; /* events so far */
