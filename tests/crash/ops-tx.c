@@ -75,6 +75,34 @@ bool tx_commit(struct run *run, struct txn *t)
 	return done;
 }
 
+/* The call does not return, and its heap is never heard of again. */
+static void commit_and_die(struct run *run, struct pheap_tx *tx, struct killer *killer)
+{
+	killer->armed = true;
+	if (!setjmp(killer->death)) {
+		pheap_tx_commit(tx);
+		run_fail(run, "a commit without a fence");
+	}
+	killer->armed = false;
+	ph_pool_abandon(run->heap);
+	run->heap = NULL;
+}
+
+void tx_killed(struct run *run, struct txn *t, struct killer *killer)
+{
+	if (t->tx && op_begin(run, "tx_commit, killed", t->n, 0)) {
+		for (size_t i = 0; i < t->n; i++)
+			op_edit(run, &t->edit[i]);
+		op_go(run);
+		commit_and_die(run, t->tx, killer);
+		/* A crash in here leaves both, until the next process has seen which. */
+		run->heap = run_open_heap(run);
+		if (op_end(run, run->heap ? 0 : -errno))
+			oracle_verify(run);
+	}
+	txn_end(t);
+}
+
 void tx_abort(struct run *run, struct txn *t)
 {
 	if (t->tx && op_begin(run, "tx_abort", t->n, 0))

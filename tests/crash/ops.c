@@ -78,6 +78,19 @@ bool op_open(struct run *run)
 	return oracle_verify(run);
 }
 
+void op_cut(struct run *run)
+{
+	if (!op_begin(run, "cut", 0, 0))
+		return;
+	memset(run->held, 0, sizeof(run->held));
+	ph_pool_abandon(run->heap);
+	sim_reset(run->sim, run->sim->durable);
+	run->op_mark = 0;
+	run->heap = run_open_heap(run);
+	if (op_end(run, code_of(run->heap)))
+		oracle_verify(run);
+}
+
 void op_close(struct run *run)
 {
 	int err;

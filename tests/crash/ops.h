@@ -10,6 +10,7 @@
 #ifndef CRASH_OPS_H
 #define CRASH_OPS_H
 
+#include "kill.h"
 #include "run.h"
 
 /* Slots from here on are for lists, the ones before for single objects. */
@@ -57,6 +58,9 @@ void op_pop(struct run *run, unsigned slot);
 bool op_link(struct run *run, unsigned slot, size_t size);
 void op_unlink(struct run *run, unsigned slot);
 
+/* A power cut: nothing that is pending arrives. Then the pool is opened again. */
+void op_cut(struct run *run);
+
 /* Named roots. */
 void op_root(struct run *run, unsigned index);
 void op_drop(struct run *run, unsigned index);
@@ -75,6 +79,13 @@ struct txn {
 void tx_begin(struct run *run, struct txn *t);
 bool tx_commit(struct run *run, struct txn *t);
 void tx_abort(struct run *run, struct txn *t);
+
+/*
+ * Commit, but the process is killed before the fence of the record, with all it has stored
+ * in the cache; the next process opens the pool. Only for heaps that were opened under
+ * kill_hook (kill.h), and transactions that allocate nothing.
+ */
+void tx_killed(struct run *run, struct txn *t, struct killer *killer);
 
 /* Where one of these fails, the transaction is good for tx_abort() only: some make
  * two calls, and the first may have succeeded. */

@@ -1,8 +1,10 @@
 /*
  * scenario-pool.c - create, close, open, recover; named roots.
  */
+#include <stdlib.h>
 #include <string.h>
 
+#include "heap.h"
 #include "scenario.h"
 
 static void create(struct run *run)
@@ -87,8 +89,89 @@ static void recovery(struct run *run)
 	op_write(run, 3, 0, 128);
 }
 
+/* A pool is made in memory that held something else. */
+static void create_over(struct run *run)
+{
+	char *image = malloc(run->rig->pool_size);
+
+	if (!image)
+		abort();
+	memset(image, 0x5a, run->rig->pool_size);
+	memset(image, 0, PM_STATE); /* no pool was there */
+	sim_reset(run->sim, image);
+	free(image);
+	create(run);
+	op_close(run);
+	op_open(run);
+}
+
+static void expect_death(struct run *run, struct killer *killer)
+{
+	*killer = (struct killer){.sim = run->sim};
+	run->rig->hook = &kill_hook;
+	run->rig->hook_arg = killer;
+}
+
+/*
+ * A record that was copied to its ring, but not flushed, when the process was killed: the
+ * next process replays it, so it has to be durable before anything that it does.
+ */
+static void killed(struct run *run)
+{
+	static struct killer killer;
+	struct txn t;
+
+	expect_death(run, &killer);
+	setup_objects(run);
+	op_set(run, 0);
+	for (unsigned i = 0; i < 4; i++) {
+		tx_begin(run, &t);
+		for (unsigned word = 0; word < 12; word += 4)
+			tx_set(run, &t, word);
+		tx_write(run, &t, 3, 512 * i, 100);
+		tx_write(run, &t, 3, 3000 + 512 * i, 100);
+		tx_killed(run, &t, &killer);
+		if (i % 2 == 0)
+			continue; /* the next record is the first one of its epoch */
+		op_write(run, 3, 512 * i, 256);
+		op_publish(run, 10 + i, 64, 0);
+	}
+	op_close(run);
+	op_open(run);
+}
+
+static bool near_end(const struct run *run)
+{
+	bool near = false;
+
+	for (unsigned i = 0; i < run->heap->nlanes; i++)
+		near |= run->heap->lanes[i]->pos % PM_RING_LINES == PM_RING_LINES - 2;
+	return near;
+}
+
+/* The same for a record that goes over the end of the ring. */
+static void killed_over_end(struct run *run)
+{
+	static struct killer killer;
+	struct txn t;
+
+	expect_death(run, &killer);
+	setup_objects(run);
+	for (unsigned i = 0; i < PM_RING_LINES && !run->failed && !near_end(run); i++)
+		op_set(run, 0);
+	op_persist_word(run, 0); /* settles, and gives the ring's beginning back */
+	tx_begin(run, &t);
+	tx_write(run, &t, 3, 0, 200);
+	tx_write(run, &t, 3, 3000, 200);
+	tx_killed(run, &t, &killer);
+	op_set(run, 0);
+}
+
 const struct scenario scenarios_pool[] = {
 	{.name = "create", .fn = create, .nested = 200},
+	{.name = "create-over", .fn = create_over, .nested = 200},
+	{.name = "killed", .fn = killed, .nested = 300},
+	{.name = "killed-over-end", .fn = killed_over_end, .every = 4, .nested = 400, .weight = 4},
 	{.name = "close-open", .fn = close_open, .nested = 200},
 	{.name = "roots", .fn = roots, .nested = 300},
 	{.name = "recovery", .fn = recovery, .nested = 40, .weight = 12},

@@ -60,6 +60,37 @@ static void wrap(struct run *run)
 		worker_do(run, i % 8 ? 1 : 2, wrap_step);
 }
 
+static void make_large(struct run *run)
+{
+	op_alloc_into(run, 4, 200000, true);
+}
+
+/* More lines than a lane can note for the next checkpoint. */
+static void write_many_lines(struct run *run)
+{
+	struct txn t;
+
+	tx_begin(run, &t);
+	tx_scatter(run, &t, 4, 64, 2200);
+	tx_set(run, &t, 0);
+	tx_commit(run, &t);
+}
+
+static void settle(struct run *run)
+{
+	op_persist_word(run, 0);
+	op_set(run, 1);
+}
+
+/* One thread settles what the other one has written: its fence is not the other's. */
+static void many_lines(struct run *run)
+{
+	setup(run);
+	worker_do(run, 1, make_large);
+	worker_do(run, 1, write_many_lines);
+	worker_do(run, 2, settle);
+}
+
 static void random_threads(struct run *run)
 {
 	setup(run);
@@ -75,6 +106,7 @@ const struct scenario scenarios_threads[] = {
 	{.name = "threads-two", .fn = two, .nested = 400},
 	{.name = "threads-new", .fn = new_ring, .nested = 400},
 	{.name = "threads-wrap", .fn = wrap, .every = 48, .nested = 400},
+	{.name = "threads-many-lines", .fn = many_lines, .nested = 600, .weight = 1},
 	{.name = "threads-random", .fn = random_threads, .every = 4, .nested = 300},
 	{.name = NULL},
 };

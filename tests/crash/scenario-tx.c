@@ -236,6 +236,7 @@ static void very_many_lines(struct run *run)
 	tx_scatter(run, &t, 4, 64, 2200);
 	tx_set(run, &t, 0);
 	tx_commit(run, &t);
+	op_persist_word(run, 0); /* settles the record: its lines have to be durable */
 	op_set(run, 0);
 	op_write(run, 4, 640, 100);
 	tx_begin(run, &t);
@@ -443,6 +444,16 @@ static void lane_over_ones(struct run *run)
 		op_retire(run, 10 + i);
 	op_set(run, 0);
 	op_persist_word(run, 0); /* settles, so that the memory may be used again */
+	for (unsigned i = 0; i < 8; i++) {
+		tx_begin(run, &open[i]);
+		tx_snapshot(run, &open[i], 20 + i, 0, 100);
+		tx_store(run, &open[i], 20 + i, 0, 100);
+	}
+	op_set(run, 0);
+	for (unsigned i = 0; i < 8; i++)
+		tx_commit(run, &open[i]);
+	/* The logs of these lanes work after a crash, too. */
+	op_cut(run);
 	for (unsigned i = 0; i < 8; i++) {
 		tx_begin(run, &open[i]);
 		tx_snapshot(run, &open[i], 20 + i, 0, 100);

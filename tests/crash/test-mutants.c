@@ -4,7 +4,9 @@
  *
  *	test-mutants TABLE [options] [part of a mutant's name ...]
  *	  --update   try all scenarios on each mutant, and write the table anew
+ *	  --all      the same, but the table stays as it is
  *	  --jobs N   mutants at a time (2)
+ *	  --verbose  print what was noticed
  *	  --scale X  times X crash images
  *	  --tries N  try at most so many scenarios on a mutant, the likely ones first
  *
@@ -200,13 +202,16 @@ static bool fails(const struct engine *e, const struct scenario *scenario, struc
 	if (pid == 0) {
 		setrlimit(RLIMIT_CPU, &cpu);
 		alarm(10 * CPU_SECONDS); /* it waits for a lock for ever */
-		if (!freopen("/dev/null", "w", stderr))
+		if (e->quiet && !freopen("/dev/null", "w", stderr))
 			_exit(1);
 		engine_run(e, scenario, report);
 		_exit(0);
 	}
 	if (pid < 0 || waitpid(pid, &status, 0) != pid)
 		abort();
+	if (!e->quiet && WIFSIGNALED(status))
+		printf("  %s: ended by signal %d in or after %s\n", scenario->name,
+		       WTERMSIG(status), report->where);
 	return report->failures || WIFSIGNALED(status);
 }
 
@@ -232,19 +237,16 @@ static bool find_reach(void)
 	return true;
 }
 
-/* Does the scenario itself reach the site, or, where none does, its crashes? */
-static bool promising(const struct mutant *m, unsigned i)
-{
-	bool any = false;
-
-	for (unsigned k = 0; k < nscenarios; k++)
-		any |= scenarios[k].hits[m->site] != 0;
-	return !any || scenarios[i].hits[m->site];
-}
-
-/* Of its fences, how many per million have to do with the site? */
+/*
+ * Of its fences, how many per million have to do with the site? Recovery has most to do
+ * where crashes are recovered with crash points.
+ */
 static uint64_t share(const struct mutant *m, unsigned i)
 {
+	if (!strncmp(m->name, "recovery/", 9) &&
+	    (!strcmp(scenarios[i].scenario->name, "recovery") ||
+	     !strcmp(scenarios[i].scenario->name, "killed")))
+		return 1000000;
 	return scenarios[i].hits[m->site] * 1000000 / scenarios[i].fences;
 }
 
@@ -254,8 +256,7 @@ static int next_scenario(const struct mutant *m, const bool *tried)
 	int best = -1;
 
 	for (unsigned i = 0; i < nscenarios; i++)
-		if (!tried[i] && promising(m, i) &&
-		    (best < 0 || share(m, i) > share(m, (unsigned)best)))
+		if (!tried[i] && (best < 0 || share(m, i) > share(m, (unsigned)best)))
 			best = (int)i;
 	return best;
 }
@@ -365,19 +366,22 @@ static int judge(void)
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {{"update", no_argument, NULL, 'u'},
-						{"jobs", required_argument, NULL, 'j'},
-						{"scale", required_argument, NULL, 's'},
-						{"tries", required_argument, NULL, 't'},
-						{NULL, 0, NULL, 0}};
-	bool update = false, sound;
+	static const struct option options[] = {
+		{"update", no_argument, NULL, 'u'},	 {"jobs", required_argument, NULL, 'j'},
+		{"scale", required_argument, NULL, 's'}, {"verbose", no_argument, NULL, 'v'},
+		{"tries", required_argument, NULL, 't'}, {NULL, 0, NULL, 0}};
+	bool update = false, all = false, sound;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
 		if (c == 'u')
-			update = true;
+			update = all = true;
+		else if (c == 'a')
+			all = true;
 		else if (c == 'j')
 			jobs = (unsigned)strtoul(optarg, NULL, 0);
+		else if (c == 'v')
+			engine.quiet = false;
 		else if (c == 't')
 			tries = (unsigned)strtoul(optarg, NULL, 0);
 		else if (c == 's')
@@ -392,9 +396,9 @@ int main(int argc, char **argv)
 	sound = read_table(argv[optind]);
 	char *table = argv[optind++];
 	choose(argc, argv);
-	if (update && !find_reach())
+	if (all && !find_reach())
 		return 1;
-	try_all(update);
+	try_all(all);
 	if (update) {
 		for (unsigned i = 0; i < nmutants; i++)
 			if (*mutants[i].result)
