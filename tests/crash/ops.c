@@ -91,6 +91,12 @@ void op_cut(struct run *run)
 		oracle_verify(run);
 }
 
+static bool durably_clean(const struct run *run)
+{
+	return ((const struct pm_state *)(const void *)(run->sim->durable + PM_STATE))->status ==
+	       PM_STATUS_CLEAN;
+}
+
 void op_close(struct run *run)
 {
 	int err;
@@ -101,7 +107,8 @@ void op_close(struct run *run)
 	err = pheap_close(run->heap);
 	if (err != -EBUSY) /* gone, also where the last write-back failed */
 		run->heap = NULL;
-	op_end(run, err);
+	if (op_end(run, err) && run->sim && !durably_clean(run))
+		run_fail(run, "the pool was closed, and a power cut leaves it in use");
 }
 
 /* ---- reserved memory -------------------------------------------------------------- */
@@ -246,17 +253,6 @@ bool op_publish(struct run *run, unsigned slot, size_t size, unsigned flags)
 	return op_begin(run, flags & PHEAP_PERSISTED ? "publish persisted" : "publish", slot,
 			size) &&
 	       publish(run, slot, pattern(run, size), flags);
-}
-
-bool op_publish_byte(struct run *run, unsigned slot, size_t size, int byte)
-{
-	struct model_object *object;
-
-	if (!op_begin(run, "publish byte", slot, size))
-		return false;
-	object = pattern(run, size);
-	memset(object->bytes, byte, size);
-	return publish(run, slot, object, 0);
 }
 
 bool op_alloc_into(struct run *run, unsigned slot, size_t size, bool zero)

@@ -36,8 +36,6 @@ void op_realloc(struct run *run, int held, size_t size);
 /* Single operations on a slot. */
 bool op_publish(struct run *run, unsigned slot, size_t size, unsigned flags);
 bool op_alloc_into(struct run *run, unsigned slot, size_t size, bool zero);
-/* An object of nothing but one byte, for memory whose old content may be misread. */
-bool op_publish_byte(struct run *run, unsigned slot, size_t size, int byte);
 void op_retire(struct run *run, unsigned slot);
 /* The same where the library may refuse, because a transaction is using the object. */
 void op_retire_busy(struct run *run, unsigned slot);

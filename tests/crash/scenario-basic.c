@@ -2,9 +2,24 @@
  * scenario-basic.c - single operations: publish, retire, replace, resize, set,
  * write, persist, lists.
  */
+#include <stdlib.h>
+#include <string.h>
+
 #include "scenario.h"
 
 unsigned scenario_scale = 1;
+
+void setup_memory(struct run *run, int byte)
+{
+	char *image = malloc(run->rig->pool_size);
+
+	if (!image)
+		abort();
+	memset(image, byte, run->rig->pool_size);
+	memset(image, 0, PM_STATE); /* no pool was there */
+	sim_reset(run->sim, image);
+	free(image);
+}
 
 void setup(struct run *run)
 {

@@ -1,7 +1,6 @@
 /*
  * scenario-pool.c - create, close, open, recover; named roots.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "heap.h"
@@ -92,14 +91,7 @@ static void recovery(struct run *run)
 /* A pool is made in memory that held something else. */
 static void create_over(struct run *run)
 {
-	char *image = malloc(run->rig->pool_size);
-
-	if (!image)
-		abort();
-	memset(image, 0x5a, run->rig->pool_size);
-	memset(image, 0, PM_STATE); /* no pool was there */
-	sim_reset(run->sim, image);
-	free(image);
+	setup_memory(run, 0x5a);
 	create(run);
 	op_close(run);
 	op_open(run);

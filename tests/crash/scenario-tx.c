@@ -435,15 +435,10 @@ static void lane_over_ones(struct run *run)
 {
 	struct txn open[8];
 
+	setup_memory(run, 0xff);
 	setup_objects(run);
 	for (unsigned i = 0; i < 8; i++)
 		op_alloc_into(run, 20 + i, 100, false);
-	for (unsigned i = 0; i < 8; i++)
-		op_publish_byte(run, 10 + i, 65536, 0xff);
-	for (unsigned i = 0; i < 8; i++)
-		op_retire(run, 10 + i);
-	op_set(run, 0);
-	op_persist_word(run, 0); /* settles, so that the memory may be used again */
 	for (unsigned i = 0; i < 8; i++) {
 		tx_begin(run, &open[i]);
 		tx_snapshot(run, &open[i], 20 + i, 0, 100);
@@ -478,7 +473,7 @@ const struct scenario scenarios_tx[] = {
 	{.name = "tx-lanes", .fn = lanes, .nested = 400},
 	{.name = "tx-areas", .fn = areas, .nested = 300, .weight = 4},
 	{.name = "tx-lane-over-area", .fn = lane_over_area, .every = 2, .nested = 400, .weight = 2},
-	{.name = "tx-lane-over-ones", .fn = lane_over_ones, .every = 3, .nested = 400},
+	{.name = "tx-lane-over-ones", .fn = lane_over_ones, .every = 2, .nested = 400},
 	{.name = "tx-many-lines", .fn = very_many_lines, .nested = 600, .weight = 1},
 	{.name = "tx-overflow", .fn = overflow, .nested = 300, .weight = 4},
 	{.name = "tx-generations", .fn = generations, .nested = 300},

@@ -31,4 +31,7 @@ extern unsigned scenario_scale;
 void setup(struct run *run);
 void setup_objects(struct run *run);
 
+/* Before them: the memory is full of this byte, instead of zeros. */
+void setup_memory(struct run *run, int byte);
+
 #endif
