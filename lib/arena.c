@@ -5,7 +5,14 @@
  * an arena is being filled its blocks are chained by address; sealing turns the
  * addresses into references and publishes all blocks in one transaction. What is on
  * media of an arena are the blocks and their chain, nothing else, so an unsealed one
- * leaves nothing behind.
+ * leaves nothing behind. The layout of a block is in docs/format.md.
+ *
+ * PROTOCOL of sealing, by pheap_tx_commit(), which owns every flush and fence of it
+ *   1 fill, and turn addresses into references, with plain stores in memory that
+ *     nothing on media says is taken          nothing
+ *   2 flush all blocks, FENCE                 durable, but nobody's
+ *   3 one record: their bits, the slot        all of it, by replay
+ * Dropping is one record: the bits and the slot cleared.
  *
  * Uses little below the public interface.
  */
