@@ -5,6 +5,7 @@
 #define PH_FILE_H
 
 #include "heap.h"
+#include "memory.h"
 
 /*
  * Open or make the file at path and lock it: exclusively, or shared for
@@ -16,16 +17,6 @@ int ph_file_open(struct ph_file *file, const char *path, bool readonly);
 
 /* Map the whole file: shared for writing, private for readonly. */
 int ph_file_map(struct ph_file *file, const char *path);
-
-/* Anonymous memory in the place of a file. */
-int ph_file_anonymous(struct ph_file *file, uint64_t size);
-
-/* Have the file system allocate blocks for a range: 0, -ENOSPC, -ENOTSUP ... */
-int ph_file_back(const struct ph_file *file, uint64_t offset, uint64_t length);
-
-/* Have it free the blocks of a range, which then reads as zero: 0, -ENOTSUP ...
- * Of memory that is neither a file nor anonymous it is the caller's to do that. */
-int ph_file_punch(const struct ph_file *file, uint64_t offset, uint64_t length);
 
 /* Is it on a memory file system, which no power cut survives? */
 bool ph_file_in_memory(const struct ph_file *file);

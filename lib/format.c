@@ -154,7 +154,7 @@ static int write_inside(struct formatter *f)
 static int back_blocks(const struct formatter *f)
 {
 	const struct pm_zone *zone = &f->zone;
-	int err = ph_file_back(f->file, 0, zone->desc);
+	int err = ph_memory_back(f->file, 0, zone->desc);
 
 	if (!err)
 		err = ph_zone_back(f->file, zone, zone->granules - 1);
@@ -168,9 +168,9 @@ int ph_format_back(const struct ph_file *file)
 	const struct pm_zone *zone =
 		(const struct pm_zone *)(const void *)(file->base + PM_ZONE_TABLE);
 	const uint64_t *lanes = (const uint64_t *)(const void *)(file->base + PM_LANE_TABLE);
-	int err = ph_file_back(file, 0, zone->desc);
+	int err = ph_memory_back(file, 0, zone->desc);
 
-	return err ? err : ph_file_back(file, lanes[0], PM_GRANULE);
+	return err ? err : ph_memory_back(file, lanes[0], PM_GRANULE);
 }
 
 static void make_super(struct pm_super *super, const struct ph_file *file,

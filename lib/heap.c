@@ -3,11 +3,11 @@
  */
 #include "heap.h"
 
-#include <stdlib.h>
 #include <sys/mman.h>
 
 #include "alloc/large.h"
 #include "alloc/span.h"
+#include "dram.h"
 #include "sum.h"
 #include "tx/lane.h"
 #include "tx/tx.h"
@@ -29,11 +29,10 @@ static void init_locks(struct pheap *heap)
 
 struct pheap *ph_heap_new(void)
 {
-	struct pheap *heap = aligned_alloc(64, (sizeof(*heap) + 63) / 64 * 64);
+	struct pheap *heap = ph_dram_zalloc(sizeof(*heap));
 
 	if (!heap)
 		return ph_null(ENOMEM, "no memory for a heap");
-	memset(heap, 0, sizeof(*heap));
 	heap->file.fd = -1;
 	/* From 1, so that `touched` 0 means: not since the heap was opened. */
 	heap->ckpt_begun = heap->ckpt_done = 1;
@@ -47,11 +46,11 @@ void ph_heap_delete(struct pheap *heap)
 	ph_zone_detach(heap);
 	if (heap->lane_space)
 		munmap(heap->lane_space, sizeof(*heap->lane_space));
-	free(heap->lanes);
-	free(heap->ckpt_pos);
+	ph_dram_free(heap->lanes, PM_LANES_MAX * sizeof(*heap->lanes));
+	ph_dram_free(heap->ckpt_pos, PM_LANES_MAX * sizeof(*heap->ckpt_pos));
 	if (heap->stripes)
 		munmap(heap->stripes, PH_STRIPES * sizeof(*heap->stripes));
-	free(heap);
+	ph_dram_free(heap, sizeof(*heap));
 }
 
 void *ph_map_lazily(size_t bytes)
@@ -66,8 +65,8 @@ static int attach_lanes(struct pheap *heap)
 {
 	const uint64_t *table = (const uint64_t *)(const void *)ph_at(heap, PM_LANE_TABLE);
 
-	heap->lanes = calloc(PM_LANES_MAX, sizeof(*heap->lanes));
-	heap->ckpt_pos = calloc(PM_LANES_MAX, sizeof(*heap->ckpt_pos));
+	heap->lanes = ph_dram_zalloc(PM_LANES_MAX * sizeof(*heap->lanes));
+	heap->ckpt_pos = ph_dram_zalloc(PM_LANES_MAX * sizeof(*heap->ckpt_pos));
 	heap->lane_space = ph_map_lazily(sizeof(*heap->lane_space));
 	if (!heap->lanes || !heap->ckpt_pos || !heap->lane_space)
 		return ph_error(ENOMEM, "no memory for lanes");

@@ -293,7 +293,7 @@ PHEAP_API pheap_t *pheap_create(const char *path, const struct pheap_options *op
 		if (!err)
 			err = choose_durability(heap, path, opts);
 	} else {
-		err = ph_file_anonymous(&heap->file, pool_size(opts));
+		err = ph_memory_anonymous(&heap->file, pool_size(opts));
 		heap->durability = PHEAP_VOLATILE;
 		heap->pm.backend = heap->media.backend = PH_VOLATILE;
 	}

@@ -4,12 +4,12 @@
  */
 #include "span.h"
 
-#include <stdlib.h>
 #include <sys/mman.h>
 
 #include <pheap/stats.h>
 
-#include "file.h"
+#include "dram.h"
+#include "memory.h"
 #include "tx/lane.h"
 #include "tx/record.h"
 #include "large.h"
@@ -101,6 +101,17 @@ static size_t chunks(const struct ph_zone *zone)
 	return zone->granules / CHUNK_GRANULES + 1;
 }
 
+/* Of a slab struct with room for so many objects: their states, and a bit each. */
+static uint32_t state_bytes(uint32_t room)
+{
+	return room < 64 ? 64 : room;
+}
+
+static size_t slab_bytes(uint32_t room)
+{
+	return sizeof(struct ph_slab) + state_bytes(room) + state_bytes(room) / 8;
+}
+
 int ph_zone_attach(struct pheap *heap, const struct pm_zone *pm)
 {
 	struct ph_zone *zone = &heap->zone;
@@ -130,7 +141,7 @@ void ph_zone_detach(struct pheap *heap)
 
 	for (struct ph_slab *slab = zone->newest, *older; slab; slab = older) {
 		older = slab->older;
-		free(slab);
+		ph_dram_free(slab, slab_bytes(slab->room));
 	}
 	if (zone->map)
 		munmap(zone->map, zone->granules * sizeof(*zone->map));
@@ -183,16 +194,16 @@ int ph_zone_back(const struct ph_file *file, const struct pm_zone *pm, uint32_t 
 	uint32_t group = granule / GROUP_GRANULES * GROUP_GRANULES;
 	uint32_t n = up_to(pm->granules - group, GROUP_GRANULES);
 	uint32_t chunk = granule / CHUNK_GRANULES * CHUNK_GRANULES;
-	int err = ph_file_back(file, pm->desc + group * sizeof(struct pm_span),
-			       n * sizeof(struct pm_span));
+	int err = ph_memory_back(file, pm->desc + group * sizeof(struct pm_span),
+				 n * sizeof(struct pm_span));
 
 	if (!err)
-		err = ph_file_back(file, pm->bits + (uint64_t)group * PM_BITMAP_BYTES,
-				   (uint64_t)n * PM_BITMAP_BYTES);
+		err = ph_memory_back(file, pm->bits + (uint64_t)group * PM_BITMAP_BYTES,
+				     (uint64_t)n * PM_BITMAP_BYTES);
 	if (!err)
-		err = ph_file_back(file, pm->data + (uint64_t)chunk * PM_GRANULE,
-				   (uint64_t)up_to(pm->granules - chunk, CHUNK_GRANULES) *
-					   PM_GRANULE);
+		err = ph_memory_back(file, pm->data + (uint64_t)chunk * PM_GRANULE,
+				     (uint64_t)up_to(pm->granules - chunk, CHUNK_GRANULES) *
+					     PM_GRANULE);
 	return err;
 }
 
@@ -233,8 +244,8 @@ static int punch_run(struct pheap *heap, uint32_t first, uint32_t end)
 	int err = 0;
 
 	if (!heap->file.borrowed)
-		err = ph_file_punch(&heap->file, zone->data + (uint64_t)first * PM_GRANULE,
-				    (uint64_t)(end - first) * PM_GRANULE);
+		err = ph_memory_punch(&heap->file, zone->data + (uint64_t)first * PM_GRANULE,
+				      (uint64_t)(end - first) * PM_GRANULE);
 	for (uint32_t g = first; g < end && !err;) {
 		uint32_t next = up_to((g / CHUNK_GRANULES + 1) * CHUNK_GRANULES, end);
 
@@ -284,13 +295,11 @@ static struct ph_slab *slab_struct(struct ph_zone *zone, uint32_t objects)
 	if (slab) {
 		zone->spare[i] = slab->next;
 	} else {
-		uint32_t room = i < 6 ? 64 : 1u << i;
-
-		slab = aligned_alloc(64, (sizeof(*slab) + room + room / 8 + 63) / 64 * 64);
+		slab = ph_dram_alloc(slab_bytes(1u << i));
 		if (!slab)
 			return NULL;
 		slab->room = 1u << i;
-		slab->avail = (uint64_t *)(void *)(slab->state + room);
+		slab->avail = (uint64_t *)(void *)(slab->state + state_bytes(slab->room));
 		slab->older = zone->newest;
 		zone->newest = slab;
 	}
@@ -535,8 +544,8 @@ static int back_span(struct pheap *heap, uint32_t granule, const struct pm_span 
 {
 	if (span->kind == PM_KIND_SLAB || heap->readonly)
 		return back_granules(heap, granule, span->granules);
-	return ph_file_back(&heap->file, heap->zone.data + (uint64_t)granule * PM_GRANULE,
-			    (uint64_t)span->granules * PM_GRANULE);
+	return ph_memory_back(&heap->file, heap->zone.data + (uint64_t)granule * PM_GRANULE,
+			      (uint64_t)span->granules * PM_GRANULE);
 }
 
 /* The span whose first granule this is. Under zone.lock. */

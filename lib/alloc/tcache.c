@@ -7,9 +7,9 @@
  */
 #include "tcache.h"
 
-#include <stdlib.h>
 #include <unistd.h>
 
+#include "dram.h"
 #include "tx/lane.h"
 #include "tx/tx.h"
 #include "large.h"
@@ -45,6 +45,11 @@ static pthread_mutex_t registry = PTHREAD_MUTEX_INITIALIZER;
 static struct pheap *heaps;
 static pthread_key_t exit_key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static size_t table_bytes(unsigned cap)
+{
+	return sizeof(struct tls_table) + cap * sizeof(struct ph_tls);
+}
 
 static struct pheap *open_heap(uint64_t id)
 {
@@ -102,7 +107,7 @@ static void end_cache(struct pheap *heap, struct ph_tcache *cache)
 	if (cache->next)
 		cache->next->prev = cache->prev;
 	count_caches(heap, -1);
-	free(cache);
+	ph_dram_free(cache, sizeof(*cache));
 }
 
 static void thread_exit(void *arg)
@@ -122,7 +127,7 @@ static void thread_exit(void *arg)
 	pthread_mutex_unlock(&registry);
 	if (table == mine)
 		table = NULL;
-	free(mine);
+	ph_dram_free(mine, table_bytes(mine->cap));
 }
 
 static void before_fork(void)
@@ -180,14 +185,19 @@ void ph_registry_remove(struct pheap *heap)
 	pthread_mutex_unlock(&registry);
 }
 
+static void free_entries(struct ph_magazine *mag)
+{
+	ph_dram_free(mag->base, (size_t)(mag->limit - mag->base) * sizeof(*mag->base));
+}
+
 void ph_tcache_free_all(struct pheap *heap)
 {
 	pthread_mutex_lock(&registry);
 	for (struct ph_tcache *cache = heap->caches, *next; cache; cache = next) {
 		next = cache->next;
 		for (unsigned c = 0; c < PH_CLASSES; c++)
-			free(cache->mag[c].base);
-		free(cache);
+			free_entries(&cache->mag[c]);
+		ph_dram_free(cache, sizeof(*cache));
 	}
 	heap->caches = NULL;
 	heap->ncaches = 0;
@@ -200,7 +210,7 @@ void ph_tcache_free_all(struct pheap *heap)
 
 static struct ph_tcache *new_cache(struct pheap *heap)
 {
-	struct ph_tcache *cache = aligned_alloc(64, (sizeof(*cache) + 63) / 64 * 64);
+	struct ph_tcache *cache = ph_dram_alloc(sizeof(*cache));
 
 	if (!cache)
 		return NULL;
@@ -222,7 +232,7 @@ static bool grow_table(void)
 		table->n = kept;
 	if (kept < cap)
 		return true;
-	grown = realloc(table, sizeof(*grown) + (cap * 2 + 4) * sizeof(grown->entry[0]));
+	grown = ph_dram_resize(table, table ? table_bytes(cap) : 0, table_bytes(cap * 2 + 4));
 	if (!grown)
 		return false;
 	grown->n = kept;
@@ -240,7 +250,7 @@ static struct ph_tcache *add_cache(struct pheap *heap)
 	pthread_mutex_lock(&registry);
 	if (!grow_table()) {
 		pthread_mutex_unlock(&registry);
-		free(cache);
+		ph_dram_free(cache, sizeof(*cache));
 		return NULL;
 	}
 	cache->next = heap->caches;
@@ -296,7 +306,8 @@ static bool set_cap(struct ph_tcache *cache, unsigned cls, uint32_t cap)
 {
 	struct ph_magazine *mag = &cache->mag[cls];
 	uint32_t n = count_of(mag), old = cap_of(mag);
-	struct ph_cached *base = realloc(mag->base, cap * sizeof(*base));
+	struct ph_cached *base =
+		ph_dram_resize(mag->base, old * sizeof(*base), cap * sizeof(*base));
 
 	if (!base)
 		return false;
@@ -523,7 +534,7 @@ void ph_tcache_flush(struct ph_tcache *cache)
 		if (count_of(mag))
 			ph_slab_give(cache->heap, c, mag->base, count_of(mag));
 		ph_slab_disown(cache->heap, &mag->own);
-		free(mag->base);
+		free_entries(mag);
 		*mag = (struct ph_magazine){NULL, NULL, NULL, NULL};
 	}
 	cache->slots = 0;

@@ -4,7 +4,7 @@
  */
 #include "recovery.h"
 
-#include "file.h"
+#include "memory.h"
 
 /* Was a number added before? It may have been forgotten since. None is 0. */
 static bool seen(struct ph_seen *set, uint64_t number)
@@ -25,8 +25,8 @@ static bool seen(struct ph_seen *set, uint64_t number)
 
 static int back_run(struct ph_recovery *r)
 {
-	int err =
-		r->run.lo < r->run.hi ? ph_file_back(r->file, r->run.lo, r->run.hi - r->run.lo) : 0;
+	int err = r->run.lo < r->run.hi ? ph_memory_back(r->file, r->run.lo, r->run.hi - r->run.lo)
+					: 0;
 
 	if (err == -ENOSPC)
 		return ph_error(ENOSPC, "the file system below the pool is full, and the file has "

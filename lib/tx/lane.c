@@ -10,7 +10,7 @@
 
 #include "alloc/span.h"
 #include "alloc/tcache.h"
-#include "file.h"
+#include "memory.h"
 #include "record.h"
 #include "sum.h"
 
@@ -47,7 +47,7 @@ int ph_lane_back(struct pheap *heap, struct ph_lane *lane)
 
 	if (ph_likely(__atomic_load_n(&lane->backed, __ATOMIC_RELAXED)))
 		return 0;
-	err = ph_file_back(&heap->file, lane->block, PM_GRANULE);
+	err = ph_memory_back(&heap->file, lane->block, PM_GRANULE);
 	if (!err)
 		__atomic_store_n(&lane->backed, true, __ATOMIC_RELAXED);
 	return err;

@@ -53,7 +53,7 @@ struct ph_lane *ph_lane_make(struct pheap *heap, uint64_t block, uint32_t index)
 /*
  * D3, for a sparse copy of the pool: have the blocks of a lane allocated, before its
  * ring or an undo log of it is used for the first time. 0, or the error of
- * ph_file_back(); the first lane's are from open on.
+ * ph_memory_back(); the first lane's are from open on.
  */
 int ph_lane_back(struct pheap *heap, struct ph_lane *lane);
 

@@ -1,0 +1,23 @@
+/*
+ * memory.h - the memory below a heap, whatever it is: mapped, backed and given back.
+ * Needs no libpmem.
+ */
+#ifndef PH_MEMORY_H
+#define PH_MEMORY_H
+
+#include "heap.h"
+
+/* Map a file (fd -1: none) for reading and writing, aligned for huge pages; NULL: errno. */
+void *ph_memory_map(size_t length, int flags, int fd);
+
+/* Anonymous memory in the place of a file. */
+int ph_memory_anonymous(struct ph_file *file, uint64_t size);
+
+/* Have the file system allocate blocks for a range: 0, -ENOSPC, -ENOTSUP ... */
+int ph_memory_back(const struct ph_file *file, uint64_t offset, uint64_t length);
+
+/* Have it free the blocks of a range, which then reads as zero: 0, -ENOTSUP ...
+ * Of memory that is neither a file nor anonymous it is the caller's to do that. */
+int ph_memory_punch(const struct ph_file *file, uint64_t offset, uint64_t length);
+
+#endif
