@@ -105,6 +105,7 @@ void engine_run(const struct engine *engine, const struct scenario *scenario, st
 	rig.replay = engine->replay;
 	rig.quiet = engine->quiet;
 	rig.trace = engine->trace;
+	rig.ever = engine->ever;
 	if (fault.kind != FAULT_NONE) {
 		fault.sim = rig.sim[0];
 		rig.hook = &fault_hook;
@@ -141,6 +142,11 @@ struct report *engine_reports(unsigned n)
 	if (p == MAP_FAILED)
 		abort();
 	return p;
+}
+
+void engine_reports_free(struct report *report, unsigned n)
+{
+	munmap(report, n * sizeof(*report));
 }
 
 struct job {
@@ -211,7 +217,8 @@ unsigned engine_run_all(const struct engine *engine, const struct scenario *cons
 				job[j].pid = 0;
 				running--;
 				failed += report[i].failures != 0;
-				report_line(stdout, list[i]->name, &report[i]);
+				if (!engine->brief || report[i].failures)
+					report_line(stdout, list[i]->name, &report[i]);
 				fflush(stdout);
 			}
 			if (!job[j].pid && next < n) {

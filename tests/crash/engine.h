@@ -14,12 +14,14 @@ struct engine {
 	bool long_form;
 	struct replay replay;
 	unsigned jobs;
-	unsigned patience;  /* seconds without any progress before a scenario is killed */
-	bool quiet;	    /* failures are expected: do not print them */
-	bool dry;	    /* look at no crash point */
-	bool trace;	    /* print every event of the scenario */
-	struct fault fault; /* FAULT_NONE: the library as it is */
-	bool mutated;	    /* the library is a mutant: one failure will do */
+	unsigned patience;	 /* seconds without any progress before a scenario is killed */
+	bool quiet;		 /* failures are expected: do not print them */
+	bool dry;		 /* look at no crash point */
+	bool trace;		 /* print every event of the scenario */
+	struct fault fault;	 /* FAULT_NONE: the library as it is */
+	bool mutated;		 /* the library is a mutant: one failure will do */
+	bool brief;		 /* print no line for a scenario that succeeds */
+	struct shared_set *ever; /* where to remember all images; may be NULL */
 };
 
 /* Every scenario, in order; NULL beyond the last. */
@@ -38,5 +40,6 @@ unsigned engine_run_all(const struct engine *engine, const struct scenario *cons
 			struct report *report);
 
 struct report *engine_reports(unsigned n);
+void engine_reports_free(struct report *report, unsigned n);
 
 #endif

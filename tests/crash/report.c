@@ -35,6 +35,7 @@ void report_add(struct report *sum, const struct report *r)
 	sum->points += r->points;
 	sum->images += r->images;
 	sum->distinct += r->distinct;
+	sum->unseen += r->unseen;
 	sum->judged += r->judged;
 	sum->exhaustive += r->exhaustive;
 	sum->nested += r->nested;

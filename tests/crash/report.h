@@ -16,6 +16,7 @@ struct report {
 	uint64_t points; /* crash points explored, nested ones included */
 	uint64_t images;
 	uint64_t distinct;
+	uint64_t unseen;     /* distinct, and in no scenario with another seed either */
 	uint64_t judged;     /* distinct, or with a different expectation */
 	uint64_t exhaustive; /* crash points of which all images were taken */
 	uint64_t nested;     /* nested runs */

@@ -337,7 +337,8 @@ static bool is_new(struct run *run, uint64_t hash)
 		return true;
 	if (run->depth)
 		context ^= mix64(run->parent->point << 32 ^ run->parent->image);
-	set_add(&rig->distinct, hash);
+	if (set_add(&rig->distinct, hash) && rig->ever)
+		rig->report->unseen += shared_set_add(rig->ever, hash);
 	return set_add(&rig->judged, hash ^ mix64(context));
 }
 

@@ -69,8 +69,9 @@ struct rig {
 
 	struct sim *sim[RUN_DEPTHS];
 	struct scratch *scratch[RUN_DEPTHS];
-	struct set distinct; /* images */
-	struct set judged;   /* images together with what was expected of them */
+	struct set distinct;	 /* images */
+	struct set judged;	 /* images together with what was expected of them */
+	struct shared_set *ever; /* images of all rigs of all processes; may be NULL */
 
 	bool mutated;  /* the library is a mutant: flushes need not report stores */
 	bool may_fail; /* EIO is no failure: the run ends, the operation is in doubt */

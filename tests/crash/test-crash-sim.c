@@ -6,6 +6,8 @@
  *	  --seed N        another choice of images and of random operations
  *	  --long          many more of them, and longer scenarios
  *	  --scale X       times X
+ *	  --distinct N    all of it again and again, with random seeds, until N
+ *	                  distinct images were judged
  *	  --jobs N        scenarios at a time (2)
  *	  --replay P.I[/P.I]  one image of one scenario, in this process
  *	  --trace         print the stores, flushes and fences of one scenario
@@ -15,16 +17,19 @@
  */
 #include <getopt.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "engine.h"
+#include "random.h"
 
 #define DEFAULT_SEED 1
 #define SCENARIOS_MAX 128
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: test-crash-sim [--seed N] [--long] [--scale X] [--jobs N] [--list] "
-			"[--replay P.I[/P.I]] [scenario ...]\n");
+	fprintf(stderr, "usage: test-crash-sim [--seed N] [--long] [--scale X] [--distinct N] "
+			"[--jobs N] [--list] [--replay P.I[/P.I]] [scenario ...]\n");
 	return 2;
 }
 
@@ -57,13 +62,17 @@ static void list_scenarios(void)
 		puts(engine_scenario(i)->name);
 }
 
-static int parse(int argc, char **argv, struct engine *engine)
+static int parse(int argc, char **argv, struct engine *engine, uint64_t *distinct)
 {
-	static const struct option options[] = {
-		{"seed", required_argument, NULL, 's'},	  {"long", no_argument, NULL, 'l'},
-		{"scale", required_argument, NULL, 'x'},  {"jobs", required_argument, NULL, 'j'},
-		{"replay", required_argument, NULL, 'r'}, {"list", no_argument, NULL, 'L'},
-		{"trace", no_argument, NULL, 't'},	  {NULL, 0, NULL, 0}};
+	static const struct option options[] = {{"seed", required_argument, NULL, 's'},
+						{"long", no_argument, NULL, 'l'},
+						{"scale", required_argument, NULL, 'x'},
+						{"jobs", required_argument, NULL, 'j'},
+						{"replay", required_argument, NULL, 'r'},
+						{"list", no_argument, NULL, 'L'},
+						{"trace", no_argument, NULL, 't'},
+						{"distinct", required_argument, NULL, 'd'},
+						{NULL, 0, NULL, 0}};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
@@ -79,6 +88,9 @@ static int parse(int argc, char **argv, struct engine *engine)
 			break;
 		case 'j':
 			engine->jobs = (unsigned)strtoul(optarg, NULL, 0);
+			break;
+		case 'd':
+			*distinct = strtoull(optarg, NULL, 0);
 			break;
 		case 'r':
 			if (!parse_replay(optarg, &engine->replay))
@@ -112,34 +124,91 @@ static unsigned choose(int argc, char **argv, const struct scenario **list)
 	return n;
 }
 
+/* All scenarios once. Returns the number that failed. */
+static unsigned once(const struct engine *engine, const struct scenario *const *list, unsigned n,
+		     struct report *sum)
+{
+	struct report *report = engine_reports(n);
+	unsigned failed = engine_run_all(engine, list, n, report);
+
+	for (unsigned i = 0; i < n; i++)
+		report_add(sum, &report[i]);
+	engine_reports_free(report, n);
+	return failed;
+}
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/*
+ * Round after round, each with a seed of its own, until enough images were different from
+ * each other: in what is pending and has arrived, in what random operations do, and in
+ * the bytes of objects and the pool's identity, which follow from the seed.
+ */
+static unsigned many(struct engine *engine, const struct scenario *const *list, unsigned n,
+		     uint64_t distinct)
+{
+	uint64_t first = engine->seed ^ mix64((uint64_t)time(NULL) << 20 ^ (uint64_t)getpid());
+	struct report sum = {0};
+	double start = now();
+	unsigned failed = 0;
+
+	engine->brief = true;
+	engine->ever = shared_set_new(distinct + distinct / 4);
+	for (unsigned round = 1; sum.unseen < distinct && !failed; round++) {
+		engine->seed = random_stream(first, round) % UINT64_C(1000000000);
+		failed = once(engine, list, n, &sum);
+		printf("round %u, seed %llu: %llu images, %llu distinct, %llu failures, "
+		       "%.0f images/s\n",
+		       round, (unsigned long long)engine->seed, (unsigned long long)sum.images,
+		       (unsigned long long)sum.unseen, (unsigned long long)sum.failures,
+		       (double)sum.images / (now() - start));
+	}
+	report_header(stdout);
+	report_line(stdout, "total", &sum);
+	printf("%llu distinct images in %.0f s\n", (unsigned long long)sum.unseen, now() - start);
+	return failed;
+}
+
+static int replay(const struct engine *engine, const struct scenario *scenario)
+{
+	struct report *report = engine_reports(1);
+
+	engine_run(engine, scenario, report);
+	printf("%llu images, %llu failures\n", (unsigned long long)report->images,
+	       (unsigned long long)report->failures);
+	return report->failures ? 1 : 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct engine engine = {.seed = DEFAULT_SEED, .scale = 1, .jobs = 2, .patience = 60};
 	const struct scenario *list[SCENARIOS_MAX];
-	struct report *report, sum = {0};
+	struct report sum = {0};
+	uint64_t distinct = 0;
 	unsigned n, failed;
 	int code;
 
 	from_environment(&engine);
-	code = parse(argc, argv, &engine);
+	code = parse(argc, argv, &engine, &distinct);
 	if (code)
 		return code < 0 ? 0 : code;
 	n = choose(argc, argv, list);
 	if (!n || (engine.replay.depth && n != 1) || !engine.jobs || engine.scale <= 0)
 		return usage();
-	report = engine_reports(n);
 	printf("seed %llu, scale %g%s\n", (unsigned long long)engine.seed, engine.scale,
 	       engine.long_form ? ", long form" : "");
-	if (engine.replay.depth) {
-		engine_run(&engine, list[0], report);
-		printf("%llu images, %llu failures\n", (unsigned long long)report->images,
-		       (unsigned long long)report->failures);
-		return report->failures ? 1 : 0;
-	}
+	if (engine.replay.depth)
+		return replay(&engine, list[0]);
+	if (distinct)
+		return many(&engine, list, n, distinct) ? 1 : 0;
 	report_header(stdout);
-	failed = engine_run_all(&engine, list, n, report);
-	for (unsigned i = 0; i < n; i++)
-		report_add(&sum, &report[i]);
+	failed = once(&engine, list, n, &sum);
 	report_line(stdout, "total", &sum);
 	return failed ? 1 : 0;
 }
