@@ -17,9 +17,10 @@
 const struct scenario *engine_scenario(unsigned i)
 {
 	static const struct scenario *const table[] = {
-		scenarios_basic, scenarios_tx, scenarios_space, scenarios_pool, scenarios_threads};
+		scenarios_basic,   scenarios_tx, scenarios_space, scenarios_arena, scenarios_pool,
+		scenarios_threads, NULL};
 
-	for (unsigned t = 0; t < 5; t++)
+	for (unsigned t = 0; table[t]; t++)
 		for (const struct scenario *s = table[t]; s->name; s++)
 			if (i-- == 0)
 				return s;

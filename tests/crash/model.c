@@ -63,6 +63,7 @@ struct model_object *model_copy(struct model_store *store, const struct model_ob
 
 	copy->known = object->known;
 	copy->linked = object->linked;
+	copy->link_at = object->link_at;
 	copy->next = object->next;
 	return copy;
 }
@@ -174,15 +175,18 @@ static size_t first_difference(const char *have, const char *want, const char *m
 static bool match_bytes(struct match *m, unsigned slot, const char *have,
 			const struct model_object *want, const struct model_object *mixed)
 {
-	size_t skip = want->linked ? 8 : 0, n = want->known - skip, at;
+	size_t before = want->linked ? want->link_at : 0, skip = want->linked ? before + 8 : 0, at;
 
-	at = first_difference(have + skip, want->bytes + skip, mixed ? mixed->bytes + skip : NULL,
-			      n);
-	if (at >= n)
+	at = first_difference(have, want->bytes, NULL, before);
+	if (at == before)
+		at = skip + first_difference(have + skip, want->bytes + skip,
+					     mixed ? mixed->bytes + skip : NULL,
+					     want->known - skip);
+	if (at >= want->known)
 		return true;
 	return differ(m, "slot %u: byte %zu of %zu of the object at %#llx is %#x, not %#x", slot,
-		      skip + at, want->size, (unsigned long long)pheap_ref_of(m->heap, have),
-		      (unsigned char)have[skip + at], (unsigned char)want->bytes[skip + at]);
+		      at, want->size, (unsigned long long)pheap_ref_of(m->heap, have),
+		      (unsigned char)have[at], (unsigned char)want->bytes[at]);
 }
 
 /* The object behind ref, as far as it can be trusted; NULL and a message if not. */
@@ -219,7 +223,7 @@ static bool match_slot(struct match *m, unsigned slot, pheap_ref ref,
 			return false;
 		ref = 0;
 		if (want->linked)
-			memcpy(&ref, have, sizeof(ref));
+			memcpy(&ref, have + want->link_at, sizeof(ref));
 		want = want->next;
 		mixed = mixed ? mixed->next : NULL;
 	}
@@ -302,7 +306,7 @@ uint64_t model_overlap(pheap_t *heap, const struct model *model, const void *ptr
 
 			if (overlaps(ptr, size, at, o->size))
 				return *ref;
-			ref = (const pheap_ref *)(const void *)at;
+			ref = (const pheap_ref *)(const void *)(at + o->link_at);
 		}
 	}
 	return 0;

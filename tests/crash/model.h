@@ -4,8 +4,9 @@
  *
  * The pool of every scenario has the same shape. The unnamed root refers to one
  * published *table* of slots and plain words; beside it there may be named roots.
- * A slot is null or refers to an object with known bytes. An object may begin with
- * a link, a slot of its own that refers to a further object, and so on: a list.
+ * A slot is null or refers to an object with known bytes. An object may have a
+ * link, a slot of its own that refers to a further object, and so on: a list; or a
+ * sealed arena, whose blocks have their link behind their first word.
  * No object is referred to twice, so the number of objects is the sum of the
  * lengths of all lists.
  *
@@ -35,7 +36,8 @@ struct table {
 struct model_object {
 	struct model_object *older; /* in its store */
 	struct model_object *next;  /* what the link refers to; NULL where null */
-	bool linked;		    /* the first 8 bytes are a link */
+	bool linked;		    /* has a link: 8 bytes at link_at */
+	size_t link_at;
 	size_t size;
 	size_t known; /* bytes whose content is defined */
 	char bytes[];

@@ -104,7 +104,9 @@ static void change_list(struct run *run)
 	unsigned slot = FIRST_LIST + (unsigned)dice(run, MODEL_TABLE_SLOTS - FIRST_LIST);
 	const struct model_object *first = run->now.slot[slot];
 
-	if (!first || dice(run, 3) == 0)
+	if (first && first->link_at && dice(run, 4))
+		op_drop_arena(run, slot);
+	else if (!first || first->link_at || dice(run, 3) == 0)
 		op_push(run, slot, 16 + dice(run, 100));
 	else if (!first->linked)
 		op_retire(run, slot); /* the tail that op_link made, now first */

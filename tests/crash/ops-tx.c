@@ -124,27 +124,51 @@ static char *object_ptr(const struct run *run, unsigned slot)
 	return pheap_ptr(run->heap, *model_slot(run->heap, slot));
 }
 
-bool tx_alloc(struct run *run, struct txn *t, unsigned slot, size_t size)
+/* An object of the transaction's, filled, goes into the slot at commit. */
+static bool alloc_end(struct run *run, struct txn *t, unsigned slot, char *ptr,
+		      struct model_object *object)
 {
-	struct model_object *object;
-	char *ptr;
 	int err;
 
-	if (!op_begin(run, "tx_alloc", slot, size))
-		return false;
-	object = model_pattern(&run->store, size, random_next(&run->random));
-	ptr = pheap_tx_alloc(t->tx, size);
 	if (!ptr)
 		return op_end(run, -errno);
-	if (model_overlap(run->heap, &run->now, ptr, size))
+	if (model_overlap(run->heap, &run->now, ptr, object->size))
 		run_fail(run, "tx_alloc handed out published memory");
-	run_put(run, ptr, object->bytes, size);
 	err = pheap_tx_set(t->tx, model_slot(run->heap, slot), pheap_ref_of(run->heap, ptr));
 	if (!err)
 		stage_slot(t, slot, object);
 	else
 		pheap_tx_free(t->tx, ptr);
 	return op_end(run, err);
+}
+
+bool tx_alloc(struct run *run, struct txn *t, unsigned slot, size_t size)
+{
+	struct model_object *object;
+	char *ptr;
+
+	if (!op_begin(run, "tx_alloc", slot, size))
+		return false;
+	object = model_pattern(&run->store, size, random_next(&run->random));
+	ptr = pheap_tx_alloc(t->tx, size);
+	if (ptr)
+		run_put(run, ptr, object->bytes, size);
+	return alloc_end(run, t, slot, ptr, object);
+}
+
+bool tx_zalloc(struct run *run, struct txn *t, unsigned slot, size_t size)
+{
+	struct model_object *object;
+	char *ptr;
+
+	if (!op_begin(run, "tx_zalloc", slot, size))
+		return false;
+	object = model_pattern(&run->store, size, 0);
+	memset(object->bytes, 0, size);
+	ptr = pheap_tx_zalloc(t->tx, size);
+	if (ptr)
+		run_absorb(run, ptr, size);
+	return alloc_end(run, t, slot, ptr, object);
 }
 
 void tx_adopt(struct run *run, struct txn *t, unsigned slot, int held)

@@ -188,6 +188,21 @@ int op_zalloc(struct run *run, size_t size)
 	return reserved(run, ptr, size);
 }
 
+int op_aligned(struct run *run, size_t alignment, size_t size)
+{
+	char *ptr;
+
+	if (!op_begin(run, "aligned_alloc", size, alignment))
+		return -1;
+	errno = 0;
+	ptr = pheap_aligned_alloc(run->heap, alignment, size);
+	if (pheap_ref_of(run->heap, ptr) % alignment)
+		run_fail(run, "an object is not aligned to %zu bytes", alignment);
+	if (ptr && check_apart(run, ptr, size))
+		run_put(run, ptr, pattern(run, size)->bytes, size);
+	return reserved(run, ptr, size);
+}
+
 void op_unreserve(struct run *run, int held)
 {
 	if (held < 0 || !op_begin(run, "free", run->held[held].size, 0))

@@ -29,6 +29,7 @@ int op_reserve(struct run *run, size_t size);
 void op_unreserve(struct run *run, int held);
 void op_unreserve_all(struct run *run);
 int op_zalloc(struct run *run, size_t size);
+int op_aligned(struct run *run, size_t alignment, size_t size);
 /* Nothing that is published changes. */
 void op_purge(struct run *run, unsigned flags);
 void op_realloc(struct run *run, int held, size_t size);
@@ -55,6 +56,31 @@ bool op_push(struct run *run, unsigned slot, size_t size);
 void op_pop(struct run *run, unsigned slot);
 bool op_link(struct run *run, unsigned slot, size_t size);
 void op_unlink(struct run *run, unsigned slot);
+
+/*
+ * Arenas in the heap, and sealed in a slot for lists: ops-arena.c. Objects have multiples
+ * of 8 bytes; the first one of each arena is its root.
+ */
+#define ARENA_BLOCKS 1200u
+struct arena {
+	pheap_arena_t *arena;
+	size_t block_size;
+	unsigned n, usual; /* blocks; of block_size */
+	struct arena_block {
+		char *base;
+		struct model_object *object; /* as far as it is filled */
+		bool large;
+	} block[ARENA_BLOCKS];
+	char *root;
+};
+
+void arena_begin(struct run *run, struct arena *a, size_t block_size);
+/* n objects; false where one was not to be had, the others are kept. */
+bool arena_alloc(struct run *run, struct arena *a, size_t size, unsigned n);
+void arena_reset(struct run *run, struct arena *a);
+void arena_end(struct run *run, struct arena *a);
+bool arena_seal(struct run *run, struct arena *a, unsigned slot);
+void op_drop_arena(struct run *run, unsigned slot);
 
 /* A power cut: nothing that is pending arrives. Then the pool is opened again. */
 void op_cut(struct run *run);
@@ -88,6 +114,7 @@ void tx_killed(struct run *run, struct txn *t, struct killer *killer);
 /* Where one of these fails, the transaction is good for tx_abort() only: some make
  * two calls, and the first may have succeeded. */
 bool tx_alloc(struct run *run, struct txn *t, unsigned slot, size_t size);
+bool tx_zalloc(struct run *run, struct txn *t, unsigned slot, size_t size);
 void tx_adopt(struct run *run, struct txn *t, unsigned slot, int held);
 bool tx_retire(struct run *run, struct txn *t, unsigned slot);
 bool tx_free(struct run *run, struct txn *t, unsigned slot); /* and set the slot */

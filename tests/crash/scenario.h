@@ -21,6 +21,7 @@ struct scenario {
 extern const struct scenario scenarios_basic[];
 extern const struct scenario scenarios_tx[];
 extern const struct scenario scenarios_space[];
+extern const struct scenario scenarios_arena[];
 extern const struct scenario scenarios_pool[];
 extern const struct scenario scenarios_threads[];
 
