@@ -14,11 +14,11 @@
  *
  * LOCKS, in the order in which they nest:
  *   registry       heaps of the process and their caches (tcache.c)
- *   tx_lock        transactions with snapshots and their ranges (undo.c), handles
- *     - exception: it is also taken under stripes; nothing is taken under it
+ *   tx_lock        handles of transactions
  *   zone.lock      both free-space trees, the span map, births and deaths
  *   central.lock   one a size class: partial slabs
  *   stripes        in the order of their index
+ *   undo.lock      one transaction's saved ranges; nothing is taken under it
  *   checkpoint     one at a time; may be taken under stripes
  *   lane.lock      one at most
  *   large_lock     free large spans; nothing is taken under it
@@ -292,7 +292,7 @@ struct pheap {
 	uint64_t large_room;	     /* that the caches of threads may still ask for */
 
 	pthread_mutex_t tx_lock;
-	struct pheap_tx *txs;	    /* open ones with snapshots */
+	struct pheap_tx *txs;	    /* handles that ever had a snapshot; only grows; atomic */
 	struct pheap_tx *tx_spare;  /* handles of threads that have ended */
 	struct pheap_tx *tx_newest; /* all handles ever made */
 

@@ -28,7 +28,7 @@
 
 /* ---- begin and end ------------------------------------------------------------------ */
 
-static int usable(const struct pheap_tx *tx, const char *what)
+int ph_tx_usable(const struct pheap_tx *tx, const char *what)
 {
 	if (!tx)
 		return ph_error(EINVAL, "%s: the transaction is NULL", what);
@@ -232,14 +232,14 @@ static int adopt(struct pheap_tx *tx, const char *what, void *ptr)
 
 PHEAP_API int pheap_tx_adopt(pheap_tx_t *tx, void *ptr)
 {
-	int err = usable(tx, "pheap_tx_adopt");
+	int err = ph_tx_usable(tx, "pheap_tx_adopt");
 
 	return err ? err : adopt(tx, "pheap_tx_adopt", ptr);
 }
 
 PHEAP_API void *pheap_tx_alloc(pheap_tx_t *tx, size_t size)
 {
-	int err = usable(tx, "pheap_tx_alloc");
+	int err = ph_tx_usable(tx, "pheap_tx_alloc");
 	void *ptr;
 
 	if (err)
@@ -261,9 +261,8 @@ PHEAP_API void *pheap_tx_zalloc(pheap_tx_t *tx, size_t size)
 	return ptr;
 }
 
-/* The transaction's own object that begins at start; NULL: another's. From the newest
- * on: that is the one a program is filling. */
-static struct ph_tx_object *find_own(struct pheap_tx *tx, uint64_t start)
+/* From the newest on: that is the one a program is filling. */
+struct ph_tx_object *ph_tx_find_own(struct pheap_tx *tx, uint64_t start)
 {
 	for (uint32_t i = tx->nobjects; i--;)
 		if (!tx->objects[i].dies && tx->objects[i].object.start == start)
@@ -271,7 +270,7 @@ static struct ph_tx_object *find_own(struct pheap_tx *tx, uint64_t start)
 	return NULL;
 }
 
-static int not_own(const char *what)
+int ph_tx_not_own(const char *what)
 {
 	return ph_error(EINVAL, "%s: the object belongs to another transaction", what);
 }
@@ -279,10 +278,10 @@ static int not_own(const char *what)
 /* An object of the transaction's own is given back at once. */
 static int drop_own(struct pheap_tx *tx, const char *what, const struct ph_object *object)
 {
-	struct ph_tx_object *own = find_own(tx, object->start);
+	struct ph_tx_object *own = ph_tx_find_own(tx, object->start);
 
 	if (!own)
-		return not_own(what);
+		return ph_tx_not_own(what);
 	tx->words -= own->words;
 	*own = tx->objects[--tx->nobjects];
 	ph_set_state(ph_state_of(object), PH_RESERVED);
@@ -318,7 +317,7 @@ static int free_object(struct pheap_tx *tx, const char *what, uint64_t offset)
 
 PHEAP_API int pheap_tx_free(pheap_tx_t *tx, void *ptr)
 {
-	int err = usable(tx, "pheap_tx_free");
+	int err = ph_tx_usable(tx, "pheap_tx_free");
 
 	return err ? err : free_object(tx, "pheap_tx_free", ph_off(tx->heap, ptr));
 }
@@ -383,8 +382,8 @@ static int write_target(struct pheap_tx *tx, const char *what, const struct ph_t
 {
 	switch (target->place) {
 	case PH_IN_TX: /* not visible to anyone yet: commit makes it durable */
-		if (!find_own(tx, target->object.start))
-			return not_own(what);
+		if (!ph_tx_find_own(tx, target->object.start))
+			return ph_tx_not_own(what);
 		memmove(dst, src, length);
 		return 0;
 	case PH_IN_RESERVED:
@@ -400,7 +399,7 @@ static int write_target(struct pheap_tx *tx, const char *what, const struct ph_t
 PHEAP_API int pheap_tx_set(pheap_tx_t *tx, uint64_t *word, uint64_t value)
 {
 	struct ph_target target;
-	int err = usable(tx, "pheap_tx_set");
+	int err = ph_tx_usable(tx, "pheap_tx_set");
 
 	if (!err)
 		err = ph_word_find(tx->heap, "pheap_tx_set", word, &target);
@@ -410,7 +409,7 @@ PHEAP_API int pheap_tx_set(pheap_tx_t *tx, uint64_t *word, uint64_t value)
 PHEAP_API int pheap_tx_write(pheap_tx_t *tx, void *dst, const void *src, size_t length)
 {
 	struct ph_target target;
-	int err = usable(tx, "pheap_tx_write");
+	int err = ph_tx_usable(tx, "pheap_tx_write");
 
 	if (err || !length)
 		return err;
@@ -423,7 +422,7 @@ PHEAP_API int pheap_tx_retire(pheap_tx_t *tx, pheap_ref *slot)
 	struct ph_target target;
 	uint64_t ref, zero = 0;
 	uint32_t writes;
-	int err = usable(tx, "pheap_tx_retire");
+	int err = ph_tx_usable(tx, "pheap_tx_retire");
 
 	if (!err)
 		err = ph_word_find(tx->heap, "pheap_tx_retire", slot, &target);
@@ -440,65 +439,6 @@ PHEAP_API int pheap_tx_retire(pheap_tx_t *tx, pheap_ref *slot)
 			*slot = ref;
 	}
 	return err;
-}
-
-/* ---- snapshots ---------------------------------------------------------------------------- */
-
-/* Check a range; true in *needed where it is to be saved. */
-static int check_range(struct pheap_tx *tx, const struct pheap_range *range, struct ph_range *out,
-		       bool *needed)
-{
-	struct ph_target target;
-	int err = 0;
-
-	*needed = false;
-	if (!range->length)
-		return 0;
-	err = ph_target_find(tx->heap, "pheap_tx_snapshot", range->addr, range->length, &target);
-	if (!err && target.place == PH_IN_RESERVED)
-		err = ph_error(EINVAL,
-			       "pheap_tx_snapshot: %p lies in a reserved object, which needs none",
-			       range->addr);
-	if (!err && target.place == PH_IN_TX && !find_own(tx, target.object.start))
-		err = not_own("pheap_tx_snapshot");
-	if (err)
-		return err;
-	*out = (struct ph_range){target.offset, target.offset + range->length};
-	*needed = target.place != PH_IN_TX && !ph_ranges_cover(&tx->undo.saved, out->lo, out->hi);
-	return 0;
-}
-
-PHEAP_API int pheap_tx_snapshotv(pheap_tx_t *tx, const struct pheap_range *ranges, size_t n)
-{
-	struct ph_range few[16], *list = few;
-	uint32_t kept = 0;
-	int err = usable(tx, "pheap_tx_snapshot");
-
-	if (err || !n)
-		return err;
-	if (!ranges || n > UINT32_MAX / sizeof(*list))
-		return ph_error(EINVAL, "pheap_tx_snapshotv: %zu ranges at %p", n,
-				(const void *)ranges);
-	if (n > sizeof(few) / sizeof(few[0]) && !(list = malloc(n * sizeof(*list))))
-		return ph_error(ENOMEM, "no memory for %zu ranges", n);
-	for (size_t i = 0; i < n && !err; i++) {
-		bool needed;
-
-		err = check_range(tx, &ranges[i], &list[kept], &needed);
-		kept += !err && needed;
-	}
-	if (!err && kept)
-		err = ph_undo_save(tx, list, kept);
-	if (list != few)
-		free(list);
-	return err;
-}
-
-PHEAP_API int pheap_tx_snapshot(pheap_tx_t *tx, void *addr, size_t length)
-{
-	struct pheap_range range = {addr, length};
-
-	return pheap_tx_snapshotv(tx, &range, 1);
 }
 
 /* ---- abort ---------------------------------------------------------------------------------- */
@@ -761,7 +701,7 @@ PHEAP_API int pheap_tx_commit(pheap_tx_t *tx)
 {
 	struct ph_rec rec;
 	struct plan plan;
-	int err = usable(tx, "pheap_tx_commit");
+	int err = ph_tx_usable(tx, "pheap_tx_commit");
 
 	if (err) {
 		if (tx && tx->open && !tx->heap->forked)

@@ -17,11 +17,11 @@ struct ph_tx_object {
 
 struct pheap_tx {
 	struct pheap *heap;
-	bool open;		      /* between begin and end: handles are used again */
-	struct pheap_tx *next, *prev; /* heap.txs; heap.tx_lock */
-	bool listed;		      /* in it: from the first snapshot on */
-	struct pheap_tx *spare;	      /* next unused handle */
-	struct pheap_tx *older;	      /* heap.tx_newest */
+	bool open;		/* between begin and end: handles are used again */
+	struct pheap_tx *next;	/* heap.txs */
+	bool listed;		/* there: from its first snapshot on, for good */
+	struct pheap_tx *spare; /* next unused handle */
+	struct pheap_tx *older; /* heap.tx_newest */
 	struct ph_undo undo;
 	struct ph_tx_object *objects;
 	uint32_t nobjects, objects_cap;
@@ -33,6 +33,13 @@ struct pheap_tx {
 	uint64_t words;
 	struct ph_slab *extension;
 };
+
+/* May the transaction go on? `what` begins the message. */
+int ph_tx_usable(const struct pheap_tx *tx, const char *what);
+
+/* Its own new object that begins at start; NULL: another's, and the error for that. */
+struct ph_tx_object *ph_tx_find_own(struct pheap_tx *tx, uint64_t start);
+int ph_tx_not_own(const char *what);
 
 /* What the transaction owns is its caller's again, as before it was adopted. */
 void ph_tx_disown(struct pheap_tx *tx);

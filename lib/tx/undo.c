@@ -1,8 +1,9 @@
 /*
  * undo.c - save, restore and end. Invariants and protocol are in undo.h.
  *
- * LOCKS: stripes while ranges are saved; heap.tx_lock for the list of transactions
- * with snapshots and their sets of saved ranges.
+ * LOCKS: stripes while ranges are saved; each transaction's undo.lock for its set of
+ * saved ranges. Who finds no snapshot counted in the stripes of a range looks into no
+ * set, so transactions with snapshots in different lines do not meet.
  */
 #include "undo.h"
 
@@ -19,23 +20,44 @@
 #define ENTRY_DATA PM_UNDO_DATA_MAX
 /* The smallest further area; each is at least twice the one before. */
 #define AREA_MIN (4 * PM_GRANULE)
+/* Lines of which it costs less to look at the stripes than at other transactions. */
+#define LOOK_LINES 64u
 
 bool ph_undo_overlaps(struct pheap *heap, const struct pheap_tx *tx, uint64_t offset,
 		      uint64_t length)
 {
+	struct pheap_tx *other = __atomic_load_n(&heap->txs, __ATOMIC_ACQUIRE);
 	bool found = false;
 
-	pthread_mutex_lock(&heap->tx_lock);
-	for (struct pheap_tx *other = heap->txs; other && !found; other = other->next)
-		found = other != tx &&
-			ph_ranges_overlap(&other->undo.saved, offset, offset + length);
-	pthread_mutex_unlock(&heap->tx_lock);
+	for (; other && !found; other = other->next) {
+		if (other == tx || !__atomic_load_n(&other->undo.saves, __ATOMIC_RELAXED))
+			continue;
+		ph_bitlock_take(&other->undo.lock);
+		found = ph_ranges_overlap(&other->undo.saved, offset, offset + length);
+		ph_bitlock_give(&other->undo.lock, 0);
+	}
 	return found;
+}
+
+/* Is a snapshot counted in one of the stripes of a range? Of a long one, perhaps. */
+static bool may_be_saved(struct pheap *heap, uint64_t offset, uint64_t length)
+{
+	uint64_t line = offset / PM_LINE, last = (offset + length - 1) / PM_LINE;
+
+	if (ph_likely(!__atomic_load_n(&heap->txs, __ATOMIC_ACQUIRE)))
+		return false;
+	for (; last - line < LOOK_LINES; line++) {
+		if (__atomic_load_n(&ph_stripe_of(heap, line)->snaps, __ATOMIC_RELAXED))
+			break;
+		if (line == last)
+			return false;
+	}
+	return true;
 }
 
 int ph_undo_guards(struct pheap *heap, const struct pheap_tx *tx, const struct ph_object *object)
 {
-	if (ph_likely(!__atomic_load_n(&heap->txs, __ATOMIC_ACQUIRE)) ||
+	if (ph_likely(!may_be_saved(heap, object->start, object->slab->size)) ||
 	    !ph_undo_overlaps(heap, tx, object->start, object->slab->size))
 		return 0;
 	return ph_error(EINVAL,
@@ -275,17 +297,22 @@ static void note_ranges(struct pheap_tx *tx, const struct ph_rec *held,
 	tx->undo.nnoted += held->nlines;
 	for (uint32_t i = 0; i < held->nlines; i++)
 		ph_counter_add(&ph_stripe_of_key(heap, held->lines[i])->snaps, 1);
-	pthread_mutex_lock(&heap->tx_lock);
+	ph_bitlock_take(&tx->undo.lock);
 	for (uint32_t i = 0; i < n; i++)
 		ph_ranges_add(&tx->undo.saved, ranges[i].lo, ranges[i].hi);
-	if (!tx->listed) {
-		tx->listed = true;
-		tx->prev = NULL;
-		tx->next = heap->txs;
-		if (tx->next)
-			tx->next->prev = tx;
-		__atomic_store_n(&heap->txs, tx, __ATOMIC_RELEASE);
-	}
+	__atomic_store_n(&tx->undo.saves, true, __ATOMIC_RELAXED);
+	ph_bitlock_give(&tx->undo.lock, 0);
+}
+
+/* Before the first snapshot that the handle is used for. */
+static void list(struct pheap_tx *tx)
+{
+	struct pheap *heap = tx->heap;
+
+	pthread_mutex_lock(&heap->tx_lock);
+	tx->listed = true;
+	tx->next = heap->txs;
+	__atomic_store_n(&heap->txs, tx, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&heap->tx_lock);
 }
 
@@ -324,16 +351,16 @@ static int save_locked(struct pheap_tx *tx, const struct ph_rec *held,
 	return 0;
 }
 
-/* Other threads look into the set of a listed transaction. */
+/* Other threads may look into the set. */
 static bool reserve_ranges(struct pheap_tx *tx, uint32_t n)
 {
 	bool room;
 
 	if (tx->undo.saved.n + n <= tx->undo.saved.cap)
 		return true;
-	pthread_mutex_lock(&tx->heap->tx_lock);
+	ph_bitlock_take(&tx->undo.lock);
 	room = ph_ranges_reserve(&tx->undo.saved, n);
-	pthread_mutex_unlock(&tx->heap->tx_lock);
+	ph_bitlock_give(&tx->undo.lock, 0);
 	return room;
 }
 
@@ -381,6 +408,15 @@ static int save(struct pheap_tx *tx, struct ph_rec *held, const struct ph_range 
 	return err ? err : fence_entries(tx, held->count);
 }
 
+/* Where to look for a log first: the thread's own lane, so that threads do not meet,
+ * also on a heap that has no records. */
+static struct ph_lane *log_lane(const struct ph_rec *held)
+{
+	if (ph_likely(held->lane != NULL))
+		return held->lane;
+	return held->cache ? ph_lane_mine(held->cache) : held->heap->lanes[0];
+}
+
 int ph_undo_save(struct pheap_tx *tx, const struct ph_range *ranges, uint32_t n)
 {
 	struct ph_rec held;
@@ -389,8 +425,10 @@ int ph_undo_save(struct pheap_tx *tx, const struct ph_range *ranges, uint32_t n)
 	ph_rec_init(&held, tx->heap, tx); /* for its stripes only */
 	if (held.error)
 		err = held.error;
+	if (ph_unlikely(!tx->listed))
+		list(tx);
 	if (!err && !tx->undo.log)
-		err = open_log(tx, held.lane ? held.lane : tx->heap->lanes[0]);
+		err = open_log(tx, log_lane(&held));
 	if (!err)
 		err = save(tx, &held, ranges, n);
 	ph_rec_fini(&held);
@@ -445,7 +483,9 @@ void ph_undo_free(struct ph_undo *undo)
 	free(undo->entries);
 	free(undo->areas);
 	free(undo->noted);
-	memset(undo, 0, sizeof(*undo));
+	undo->entries = undo->noted = NULL;
+	undo->areas = NULL;
+	undo->cap = undo->noted_cap = 0;
 }
 
 void ph_undo_end(struct pheap_tx *tx)
@@ -457,22 +497,15 @@ void ph_undo_end(struct pheap_tx *tx)
 		return;
 	for (uint32_t i = 0; i < undo->nnoted; i++) /* by - 1 */
 		ph_counter_add(&ph_stripe_of_key(heap, undo->noted[i])->snaps, UINT32_MAX);
-	if (tx->listed) {
-		pthread_mutex_lock(&heap->tx_lock);
-		if (tx->prev)
-			tx->prev->next = tx->next;
-		else
-			__atomic_store_n(&heap->txs, tx->next, __ATOMIC_RELEASE);
-		if (tx->next)
-			tx->next->prev = tx->prev;
-		pthread_mutex_unlock(&heap->tx_lock);
-		tx->listed = false;
-	}
 	for (uint32_t i = 0; i < undo->nareas; i++)
 		ph_large_free(heap, undo->areas[i], false);
 	ph_flag_give(&undo->log->used);
 	undo->log = NULL;
-	undo->saved.n = undo->n = undo->nareas = undo->nnoted = 0;
-	if (undo->saved.cap > KEEP || undo->cap > KEEP || undo->noted_cap > KEEP)
+	undo->n = undo->nareas = undo->nnoted = 0;
+	ph_bitlock_take(&undo->lock);
+	__atomic_store_n(&undo->saves, false, __ATOMIC_RELAXED);
+	undo->saved.n = 0;
+	if (ph_unlikely(undo->saved.cap > KEEP || undo->cap > KEEP || undo->noted_cap > KEEP))
 		ph_undo_free(undo);
+	ph_bitlock_give(&undo->lock, 0);
 }

@@ -48,8 +48,10 @@ struct ph_undo {
 	uint32_t n, cap;
 	struct ph_slab **areas; /* spans the log goes on in */
 	uint32_t nareas;
-	struct ph_ranges saved; /* heap.tx_lock */
-	uint64_t *noted;	/* keys of lines, as counted in the stripes: see record.h */
+	uint64_t lock; /* bit lock: saved, which others look at */
+	bool saves;    /* there is a range in it; atomic */
+	struct ph_ranges saved;
+	uint64_t *noted; /* keys of lines, as counted in the stripes: see record.h */
 	uint32_t nnoted, noted_cap;
 };
 
