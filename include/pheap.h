@@ -19,6 +19,7 @@
 
 #include <pheap/arena.h>
 #include <pheap/persist.h>
+#include <pheap/region.h>
 
 #include <pheap/check.h>
 #include <pheap/stats.h>

@@ -1,7 +1,7 @@
 /*
  * arena.c - bump allocation in blocks; sealing and dropping them as a whole.
  *
- * A block is an object of a heap, or of DRAM, that begins with a struct block. While
+ * A block is an object of a heap, or of DRAM, that begins with a struct ph_block. While
  * an arena is being filled its blocks are chained by address; sealing turns the
  * addresses into references and publishes all blocks in one transaction. What is on
  * media of an arena are the blocks and their chain, nothing else, so an unsealed one
@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arena.h"
 #include "error.h"
 #include "tx/tx.h"
 
@@ -30,34 +31,12 @@
 /* "arenablk", so that a reference to something else is noticed. */
 #define BLOCK_MAGIC UINT64_C(0x6b6c62616e657261)
 
-/* On media once sealed. */
-struct block {
-	uint64_t magic;
-	uint64_t next; /* address of a block; sealed: reference to one; 0: the last */
-	uint64_t size; /* bytes, head included */
-	uint64_t root; /* in the first block of a sealed arena: what the caller gave */
-};
-_Static_assert(sizeof(struct block) == PHEAP_ARENA_BLOCK_HEAD, "pheap/arena.h says so");
-
-struct pheap_arena {
-	struct pheap_arena_view free; /* must be first: pheap/arena.h */
-	char *start;		      /* first byte handed out of the current block */
-	pheap_t *heap;		      /* NULL: DRAM */
-	size_t block_size;
-	struct block *usual, *oldest; /* of block_size, newest first: the current one */
-	struct block *large;	      /* of one request each */
-	struct block *spare;	      /* of block_size, empty */
-	size_t nusual, nlarge, nspare;
-	size_t large_bytes; /* of large blocks */
-	size_t handed_out;  /* in blocks other than the current one */
-};
-
-static struct block *next_of(const struct block *block)
+static struct ph_block *next_of(const struct ph_block *block)
 {
-	return (struct block *)(uintptr_t)block->next;
+	return (struct ph_block *)(uintptr_t)block->next;
 }
 
-static void push(struct block **list, struct block *block)
+static void push(struct ph_block **list, struct ph_block *block)
 {
 	block->next = (uintptr_t)*list;
 	*list = block;
@@ -77,7 +56,7 @@ static struct {
 	size_t bytes;
 	struct bin {
 		size_t size;
-		struct block *first;
+		struct ph_block *first;
 	} bin[CACHE_BINS];
 } cache = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -97,9 +76,9 @@ static struct bin *cache_bin(size_t size)
 	return empty;
 }
 
-static struct block *cache_take(size_t size)
+static struct ph_block *cache_take(size_t size)
 {
-	struct block *block = NULL;
+	struct ph_block *block = NULL;
 	struct bin *bin;
 
 	if (pthread_mutex_trylock(&cache.lock))
@@ -114,7 +93,7 @@ static struct block *cache_take(size_t size)
 }
 
 /* A chain of n blocks of one size, all of it or nothing. */
-static bool cache_give(struct block *first, struct block *last, size_t n, size_t size)
+static bool cache_give(struct ph_block *first, struct ph_block *last, size_t n, size_t size)
 {
 	struct bin *bin = NULL;
 
@@ -131,9 +110,9 @@ static bool cache_give(struct block *first, struct block *last, size_t n, size_t
 
 /* ---- blocks ------------------------------------------------------------------------- */
 
-static struct block *new_block(struct pheap_arena *arena, size_t size)
+static struct ph_block *new_block(struct pheap_arena *arena, size_t size)
 {
-	struct block *block;
+	struct ph_block *block;
 
 	if (arena->heap) {
 		block = pheap_alloc(arena->heap, size);
@@ -146,11 +125,11 @@ static struct block *new_block(struct pheap_arena *arena, size_t size)
 				       size);
 	}
 	if (block)
-		*block = (struct block){.magic = BLOCK_MAGIC, .size = size};
+		*block = (struct ph_block){.magic = BLOCK_MAGIC, .size = size};
 	return block;
 }
 
-static void give_back(struct pheap_arena *arena, struct block *block)
+void ph_arena_give_back(struct pheap_arena *arena, struct ph_block *block)
 {
 	if (arena->heap)
 		pheap_free(arena->heap, block);
@@ -158,16 +137,16 @@ static void give_back(struct pheap_arena *arena, struct block *block)
 		free(block);
 }
 
-static void give_back_all(struct pheap_arena *arena, struct block *block)
+static void give_back_all(struct pheap_arena *arena, struct ph_block *block)
 {
-	for (struct block *next; block; block = next) {
+	for (struct ph_block *next; block; block = next) {
 		next = next_of(block);
-		give_back(arena, block);
+		ph_arena_give_back(arena, block);
 	}
 }
 
 /* The free bytes of a block of the usual size. */
-static void use(struct pheap_arena *arena, struct block *block)
+static void use(struct pheap_arena *arena, struct ph_block *block)
 {
 	arena->start = arena->free.next = (char *)(block + 1);
 	arena->free.end = (char *)block + arena->block_size;
@@ -183,7 +162,7 @@ static void forget(struct pheap_arena *arena)
 
 static bool add_usual(struct pheap_arena *arena)
 {
-	struct block *block = arena->spare;
+	struct ph_block *block = arena->spare;
 
 	if (block) {
 		arena->spare = next_of(block);
@@ -202,53 +181,72 @@ static bool add_usual(struct pheap_arena *arena)
 
 /* ---- create, destroy, reset ----------------------------------------------------------- */
 
-static pheap_arena_t *create(pheap_t *heap, const char *what, size_t block_size)
-{
-	struct pheap_arena *arena;
-
-	if (!block_size)
-		block_size = PHEAP_ARENA_BLOCK;
-	if (block_size < PHEAP_ARENA_BLOCK_MIN || block_size > BLOCK_MAX)
-		return ph_null(EINVAL, "%s: blocks of %zu bytes; from %d to %zu, or 0 for %d", what,
-			       block_size, PHEAP_ARENA_BLOCK_MIN, BLOCK_MAX, PHEAP_ARENA_BLOCK);
-	arena = calloc(1, sizeof(*arena));
-	if (!arena)
-		return ph_null(ENOMEM, "%s: no memory", what);
-	arena->heap = heap;
-	arena->block_size = (block_size + 63) & ~(size_t)63;
-	return arena;
-}
-
-PHEAP_API pheap_arena_t *pheap_arena_create(size_t block_size)
-{
-	return create(NULL, "pheap_arena_create", block_size);
-}
-
-PHEAP_API pheap_arena_t *pheap_arena_create_in(pheap_t *heap, size_t block_size)
+int ph_arena_check_heap(const char *what, pheap_t *heap)
 {
 	struct pheap_info info = {.struct_size = sizeof(info)};
 	int err;
 
 	if (!heap)
-		return ph_null(EINVAL, "pheap_arena_create_in: heap is NULL; for an arena in DRAM "
-				       "use pheap_arena_create()");
+		return ph_error(EINVAL, "%s: heap is NULL; without _in it is made in DRAM", what);
 	err = pheap_get_info(heap, &info);
 	if (err)
-		return ph_null_code(err);
-	if (info.readonly)
-		return ph_null(EROFS, "pheap_arena_create_in: the heap is open read-only");
-	return create(heap, "pheap_arena_create_in", block_size);
+		return err;
+	return info.readonly ? ph_error(EROFS, "%s: the heap is open read-only", what) : 0;
+}
+
+int ph_arena_init(struct pheap_arena *arena, const char *what, pheap_t *heap, size_t block_size)
+{
+	if (!block_size)
+		block_size = PHEAP_ARENA_BLOCK;
+	if (block_size < PHEAP_ARENA_BLOCK_MIN || block_size > BLOCK_MAX)
+		return ph_error(EINVAL, "%s: blocks of %zu bytes; from %d to %zu, or 0 for %d",
+				what, block_size, PHEAP_ARENA_BLOCK_MIN, BLOCK_MAX,
+				PHEAP_ARENA_BLOCK);
+	arena->heap = heap;
+	arena->block_size = (block_size + 63) & ~(size_t)63;
+	return 0;
+}
+
+void ph_arena_fini(struct pheap_arena *arena)
+{
+	if (arena->heap || !arena->usual ||
+	    !cache_give(arena->usual, arena->oldest, arena->nusual, arena->block_size))
+		give_back_all(arena, arena->usual);
+	give_back_all(arena, arena->large);
+	give_back_all(arena, arena->spare);
+}
+
+static pheap_arena_t *create(const char *what, pheap_t *heap, size_t block_size)
+{
+	struct pheap_arena *arena = calloc(1, sizeof(*arena));
+	int err;
+
+	if (!arena)
+		return ph_null(ENOMEM, "%s: no memory", what);
+	err = ph_arena_init(arena, what, heap, block_size);
+	if (!err)
+		return arena;
+	free(arena);
+	return ph_null_code(err);
+}
+
+PHEAP_API pheap_arena_t *pheap_arena_create(size_t block_size)
+{
+	return create("pheap_arena_create", NULL, block_size);
+}
+
+PHEAP_API pheap_arena_t *pheap_arena_create_in(pheap_t *heap, size_t block_size)
+{
+	int err = ph_arena_check_heap("pheap_arena_create_in", heap);
+
+	return err ? ph_null_code(err) : create("pheap_arena_create_in", heap, block_size);
 }
 
 PHEAP_API void pheap_arena_destroy(pheap_arena_t *arena)
 {
 	if (!arena)
 		return;
-	if (arena->heap || !arena->usual ||
-	    !cache_give(arena->usual, arena->oldest, arena->nusual, arena->block_size))
-		give_back_all(arena, arena->usual);
-	give_back_all(arena, arena->large);
-	give_back_all(arena, arena->spare);
+	ph_arena_fini(arena);
 	free(arena);
 }
 
@@ -286,44 +284,61 @@ static void *bump(struct pheap_arena *arena, size_t size, size_t alignment)
 	return object;
 }
 
-static void *alloc_large(struct pheap_arena *arena, size_t size, size_t alignment)
+struct ph_block *ph_arena_large(struct pheap_arena *arena, size_t size, size_t alignment,
+				void **object)
 {
 	/* What is behind a head is at a multiple of 32. */
-	size_t slack = alignment > sizeof(struct block) ? alignment : 0;
-	size_t bytes = (sizeof(struct block) + slack + size + 63) & ~(size_t)63;
-	struct block *block = new_block(arena, bytes);
+	size_t slack = alignment > sizeof(struct ph_block) ? alignment : 0;
+	size_t bytes = (sizeof(struct ph_block) + slack + size + 63) & ~(size_t)63;
+	struct ph_block *block = new_block(arena, bytes);
+
+	if (block)
+		*object = align_up((char *)(block + 1), alignment);
+	return block;
+}
+
+static void *alloc_large(struct pheap_arena *arena, size_t size, size_t alignment)
+{
+	void *object;
+	struct ph_block *block = ph_arena_large(arena, size, alignment, &object);
 
 	if (!block)
 		return NULL;
 	push(&arena->large, block);
 	arena->nlarge++;
-	arena->large_bytes += bytes;
-	arena->handed_out += bytes - sizeof(struct block);
-	return align_up((char *)(block + 1), alignment);
+	arena->large_bytes += block->size;
+	arena->handed_out += block->size - sizeof(*block);
+	return object;
+}
+
+int ph_arena_check_request(const char *what, size_t size, size_t alignment)
+{
+	if (!alignment || alignment & (alignment - 1) || alignment > PHEAP_ARENA_ALIGN_MAX)
+		return ph_error(EINVAL, "%s: alignment %zu is not a power of two up to %d", what,
+				alignment, PHEAP_ARENA_ALIGN_MAX);
+	if (!size)
+		return ph_error(EINVAL, "%s: size is 0", what);
+	if (size > PHEAP_MAX_SIZE)
+		return ph_error(ENOMEM, "%s: %zu bytes are more than there can be", what, size);
+	return 0;
 }
 
 PHEAP_API void *pheap_arena_alloc_aligned(pheap_arena_t *arena, size_t size, size_t alignment)
 {
 	void *object;
+	int err;
 
 	if (!arena)
 		return ph_null(EINVAL, "pheap_arena_alloc: arena is NULL");
-	if (!alignment || alignment & (alignment - 1) || alignment > PHEAP_ARENA_ALIGN_MAX)
-		return ph_null(EINVAL,
-			       "pheap_arena_alloc_aligned: alignment %zu is not a power of two up "
-			       "to %d",
-			       alignment, PHEAP_ARENA_ALIGN_MAX);
-	if (!size)
-		return ph_null(EINVAL, "pheap_arena_alloc: size is 0");
-	if (size > PHEAP_MAX_SIZE)
-		return ph_null(ENOMEM, "pheap_arena_alloc: %zu bytes are more than there can be",
-			       size);
+	err = ph_arena_check_request("pheap_arena_alloc", size, alignment);
+	if (err)
+		return ph_null_code(err);
 	if (alignment < 8)
 		alignment = 8;
 	object = bump(arena, size, alignment);
 	if (object)
 		return object;
-	if (size + alignment > (arena->block_size - sizeof(struct block)) / 4)
+	if (ph_arena_is_large(arena, size, alignment))
 		return alloc_large(arena, size, alignment);
 	return add_usual(arena) ? bump(arena, size, alignment) : NULL;
 }
@@ -356,7 +371,7 @@ PHEAP_API size_t pheap_arena_blocks(const pheap_arena_t *arena)
 /* ---- sealed arenas ------------------------------------------------------------------------------
  */
 
-static bool inside(const struct block *list, const void *addr)
+static bool inside(const struct ph_block *list, const void *addr)
 {
 	for (; list; list = next_of(list))
 		if ((uintptr_t)addr - (uintptr_t)(list + 1) < list->size - sizeof(*list))
@@ -365,19 +380,20 @@ static bool inside(const struct block *list, const void *addr)
 }
 
 /* The transaction owns the blocks, and their first one goes into the slot at commit. */
-static int put_into(pheap_tx_t *tx, struct pheap_arena *arena, struct block *first, pheap_ref *slot)
+static int put_into(pheap_tx_t *tx, struct pheap_arena *arena, struct ph_block *first,
+		    pheap_ref *slot)
 {
 	int err = 0;
 
-	for (struct block *block = first; block && !err; block = next_of(block))
+	for (struct ph_block *block = first; block && !err; block = next_of(block))
 		err = pheap_tx_adopt(tx, block);
 	return err ? err : pheap_tx_set(tx, slot, pheap_ref_of(arena->heap, first));
 }
 
 /* Addresses become references. */
-static void link_by_reference(pheap_t *heap, struct block *block)
+static void link_by_reference(pheap_t *heap, struct ph_block *block)
 {
-	for (struct block *next; block; block = next) {
+	for (struct ph_block *next; block; block = next) {
 		next = next_of(block);
 		block->next = pheap_ref_of(heap, next);
 	}
@@ -405,7 +421,7 @@ static int check_seal(const struct pheap_arena *arena, const pheap_ref *slot, co
 PHEAP_API int pheap_arena_seal(pheap_arena_t *arena, pheap_ref *slot, const void *root)
 {
 	int err = check_seal(arena, slot, root);
-	struct block *first;
+	struct ph_block *first;
 	pheap_tx_t *tx;
 
 	if (err)
@@ -434,9 +450,9 @@ PHEAP_API int pheap_arena_seal(pheap_arena_t *arena, pheap_ref *slot, const void
 }
 
 /* The block that a reference leads to; NULL where there is none. */
-static struct block *sealed_block(pheap_t *heap, const char *what, pheap_ref ref)
+static struct ph_block *sealed_block(pheap_t *heap, const char *what, pheap_ref ref)
 {
-	struct block *block = pheap_ptr(heap, ref);
+	struct ph_block *block = pheap_ptr(heap, ref);
 
 	if (block && pheap_usable_size(heap, block) >= sizeof(*block) &&
 	    block->magic == BLOCK_MAGIC)
@@ -447,7 +463,7 @@ static struct block *sealed_block(pheap_t *heap, const char *what, pheap_ref ref
 
 PHEAP_API void *pheap_arena_root(pheap_t *heap, pheap_ref ref)
 {
-	struct block *block = heap ? sealed_block(heap, "pheap_arena_root", ref) : NULL;
+	struct ph_block *block = heap ? sealed_block(heap, "pheap_arena_root", ref) : NULL;
 
 	if (!heap)
 		return ph_null(EINVAL, "pheap_arena_root: heap is NULL");
@@ -461,7 +477,7 @@ static int free_chain(pheap_tx_t *tx, pheap_t *heap, pheap_ref ref)
 	int err = 0;
 
 	while (ref && !err) {
-		struct block *block = sealed_block(heap, "pheap_arena_drop", ref);
+		struct ph_block *block = sealed_block(heap, "pheap_arena_drop", ref);
 
 		if (!block)
 			return -EINVAL;

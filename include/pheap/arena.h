@@ -28,7 +28,8 @@ typedef struct pheap_arena pheap_arena_t;
 #define PHEAP_ARENA_BLOCK 4096
 #define PHEAP_ARENA_BLOCK_MIN 256
 
-/* Every block keeps so many bytes for itself: of 64 KiB, 65,504 can be used. */
+/* Every block keeps so many bytes for itself. Of 64 KiB 65,504 can be used (99.95 %), by objects
+ * of 64 bytes 99.9 %; of 4 KiB 4,064 (99.2 %), by such objects 98.4 %. */
 #define PHEAP_ARENA_BLOCK_HEAD 32
 
 /* The largest alignment. */
