@@ -12,11 +12,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
 
+#include <linux/fiemap.h>
+#include <linux/fs.h>
 #include <linux/magic.h>
 
 #include <libpmem.h>
@@ -115,6 +118,38 @@ int ph_file_create(struct ph_file *file, const char *path, uint64_t size, unsign
 	return err;
 }
 
+/* ---- blocks ------------------------------------------------------------------------ */
+
+/* Extents that are looked at. A file of more takes longer to look at than it saves. */
+#define EXTENTS_MAX 64u
+
+/* One system call says so of a file in a few extents; a memory file system has none, but
+ * counts in st_blocks what holds data, and nothing else. */
+static bool without_holes(const struct ph_file *file, const struct stat *st)
+{
+	union {
+		struct fiemap map;
+		char room[sizeof(struct fiemap) + EXTENTS_MAX * sizeof(struct fiemap_extent)];
+	} u;
+	uint64_t end = 0;
+
+	if (ph_file_in_memory(file))
+		return (uint64_t)st->st_blocks * 512 >= file->size;
+	memset(&u.map, 0, sizeof(u.map));
+	u.map.fm_length = file->size;
+	u.map.fm_extent_count = EXTENTS_MAX;
+	if (ioctl(file->fd, FS_IOC_FIEMAP, &u.map))
+		return false;
+	for (unsigned i = 0; i < u.map.fm_mapped_extents; i++) {
+		const struct fiemap_extent *extent = &u.map.fm_extents[i];
+
+		if (extent->fe_logical > end)
+			return false;
+		end = extent->fe_logical + extent->fe_length;
+	}
+	return end >= file->size;
+}
+
 int ph_file_open(struct ph_file *file, const char *path, bool readonly)
 {
 	struct stat st;
@@ -137,6 +172,8 @@ int ph_file_open(struct ph_file *file, const char *path, bool readonly)
 		err = ph_dax_check(file->fd, path);
 	if (err)
 		ph_file_close(file);
+	else
+		file->whole = !readonly && without_holes(file, &st);
 	return err;
 }
 

@@ -249,6 +249,7 @@ struct ph_file {
 	bool borrowed; /* the caller's memory */
 	bool readonly;
 	bool made;    /* there was no file before */
+	bool whole;   /* it has a block for each byte; atomic */
 	bool emptied; /* or there was one that held nothing, and create has begun */
 };
 

@@ -47,7 +47,7 @@ int ph_memory_back(const struct ph_file *file, uint64_t offset, uint64_t length)
 {
 	long err;
 
-	if (file->fd < 0)
+	if (file->fd < 0 || __atomic_load_n(&file->whole, __ATOMIC_RELAXED))
 		return 0;
 	/* The raw call: fallocate(3) is a cancellation point, and locks are held. */
 	do {
@@ -64,11 +64,13 @@ int ph_memory_back(const struct ph_file *file, uint64_t offset, uint64_t length)
 	return ph_error(errno, "cannot allocate blocks of the pool file: %s", strerror(errno));
 }
 
-int ph_memory_punch(const struct ph_file *file, uint64_t offset, uint64_t length)
+int ph_memory_punch(struct ph_file *file, uint64_t offset, uint64_t length)
 {
 	const int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
 	long err;
 
+	/* Before a hole is there: who needs its blocks again learns of it under zone.lock. */
+	__atomic_store_n(&file->whole, false, __ATOMIC_RELAXED);
 	do {
 		if (file->fd < 0)
 			err = madvise(file->base + offset, length, MADV_DONTNEED);

@@ -13,11 +13,12 @@ void *ph_memory_map(size_t length, int flags, int fd);
 /* Anonymous memory in the place of a file. */
 int ph_memory_anonymous(struct ph_file *file, uint64_t size);
 
-/* Have the file system allocate blocks for a range: 0, -ENOSPC, -ENOTSUP ... */
+/* Have the file system allocate blocks for a range: 0, -ENOSPC, -ENOTSUP ... Nothing is
+ * to be done in a file that was opened without holes. */
 int ph_memory_back(const struct ph_file *file, uint64_t offset, uint64_t length);
 
 /* Have it free the blocks of a range, which then reads as zero: 0, -ENOTSUP ...
  * Of memory that is neither a file nor anonymous it is the caller's to do that. */
-int ph_memory_punch(const struct ph_file *file, uint64_t offset, uint64_t length);
+int ph_memory_punch(struct ph_file *file, uint64_t offset, uint64_t length);
 
 #endif

@@ -59,7 +59,7 @@ struct ph_recovery {
 	uint64_t lane_bits[64];	      /* granules of lane blocks modulo 4096 */
 	struct ph_found_entry *table; /* PM_LANES_MAX; by index, then sorted by block */
 	uint32_t ntable;
-	uint16_t *heap; /* lanes with records to merge, the next one first */
+	uint64_t *heap; /* lanes with records to merge, the next one first: rings.c */
 	uint32_t nheap;
 	bool kinds;	 /* a record writes the first word of a descriptor */
 	bool extensions; /* a record has one */

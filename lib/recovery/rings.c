@@ -231,27 +231,33 @@ int ph_each_record(struct ph_recovery *r, ph_record_fn *fn)
 	return err;
 }
 
-/* Records with equal stamps are of different lanes and have no line in common: R2. */
-static bool earlier(const struct ph_recovery *r, uint16_t a, uint16_t b)
-{
-	const struct ph_found_lane *x = &r->lanes[a], *y = &r->lanes[b];
+/*
+ * A lane in the merge: the stamp of its next record, and below it which lane. Records
+ * with equal stamps are of different lanes and have no line in common: R2.
+ */
+#define LANE_BITS 10
+_Static_assert(PM_LANES_MAX <= 1u << LANE_BITS, "a lane's place in a key");
 
-	return x->stamp != y->stamp ? x->stamp < y->stamp : x->index < y->index;
+static uint64_t merge_key(const struct ph_recovery *r, uint32_t i)
+{
+	return (r->lanes[i].stamp - r->settled) << LANE_BITS | i;
 }
 
-/* A binary heap, the next record's lane at its top: let what is at i sink. */
+/* A binary heap, the smallest key at its top: let the one at i sink. Which child is
+ * smaller is nothing to predict. */
 static void sink(struct ph_recovery *r, uint32_t i)
 {
-	uint16_t moved = r->heap[i];
+	uint64_t *heap = r->heap, moved = heap[i];
 
 	for (uint32_t child; (child = 2 * i + 1) < r->nheap; i = child) {
-		if (child + 1 < r->nheap && earlier(r, r->heap[child + 1], r->heap[child]))
-			child++;
-		if (!earlier(r, r->heap[child], moved))
+		uint32_t other = child + (child + 1 < r->nheap);
+
+		child = heap[other] < heap[child] ? other : child;
+		if (heap[child] > moved)
 			break;
-		r->heap[i] = r->heap[child];
+		heap[i] = heap[child];
 	}
-	r->heap[i] = moved;
+	heap[i] = moved;
 }
 
 int ph_each_record_merged(struct ph_recovery *r, ph_record_fn *fn)
@@ -267,18 +273,18 @@ int ph_each_record_merged(struct ph_recovery *r, ph_record_fn *fn)
 		if (lane->left && begin_record(r, lane) < 0)
 			return ring_changed(lane);
 		if (lane->left)
-			r->heap[r->nheap++] = (uint16_t)i;
+			r->heap[r->nheap++] = merge_key(r, i);
 	}
 	for (uint32_t i = r->nheap / 2; i--;)
 		sink(r, i);
 	while (r->nheap && !err) {
-		struct ph_found_lane *lane = &r->lanes[r->heap[0]];
+		uint32_t i = r->heap[0] & ((1u << LANE_BITS) - 1);
+		struct ph_found_lane *lane = &r->lanes[i];
 
 		err = visit_record(r, lane, fn);
-		if (!err && !lane->left)
-			r->heap[0] = r->heap[--r->nheap];
-		else if (!err && begin_record(r, lane) < 0)
+		if (!err && begin_record(r, lane) < 0)
 			err = ring_changed(lane);
+		r->heap[0] = lane->left ? merge_key(r, i) : r->heap[--r->nheap];
 		if (r->nheap)
 			sink(r, 0);
 	}

@@ -120,6 +120,46 @@ static void free_blocks_go(void **state)
 	close_pool(heap);
 }
 
+/* Have the file system allocate what is a hole, past the library. */
+static void fill_holes(const char *name)
+{
+	int fd = open(scratch(name), O_RDWR | O_CLOEXEC);
+
+	must(fd >= 0 && !posix_fallocate(fd, 0, (off_t)POOL));
+	close(fd);
+}
+
+/* A file that has a block for each byte when it is opened is not asked for any, until
+ * some are punched out. One that lacks a single block is. */
+static void file_without_holes(void **state)
+{
+	pheap_t *heap = make_pool("p", POOL);
+	int fd;
+
+	(void)state;
+	assert_ok(pheap_alloc_into(heap, pheap_root(heap), MIB(1), NULL));
+	close_pool(heap);
+	fill_holes("p");
+	backed = 0;
+	heap = open_pool("p");
+	memset(assert_made(pheap_alloc(heap, MIB(8))), 1, MIB(8));
+	assert_int_equal(backed, 0);
+	assert_ok(pheap_purge(heap, PHEAP_PUNCH_HOLES));
+	assert_true(punched > 0);
+	memset(assert_made(pheap_alloc(heap, MIB(16))), 1, MIB(16));
+	assert_true(backed > 0);
+	close_pool(heap);
+
+	fill_holes("p");
+	fd = open(scratch("p"), O_RDWR | O_CLOEXEC);
+	must(fd >= 0 &&
+	     !fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, MIB(64), PM_PAGE));
+	close(fd);
+	backed = 0;
+	close_pool(open_pool("p"));
+	assert_true(backed > 0);
+}
+
 /* All but the fixed structures goes where nothing is left. */
 static void empty_pool(void **state)
 {
@@ -181,6 +221,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest in_files[] = {
 		cmocka_unit_test(free_blocks_go),
+		cmocka_unit_test(file_without_holes),
 		cmocka_unit_test(empty_pool),
 		cmocka_unit_test(not_supported),
 	};
