@@ -14,14 +14,15 @@
 
 #define POOL_SIZE (UINT64_C(8) << 20)
 
+static const struct scenario *const all[] = {
+	scenarios_basic,   scenarios_tx, scenarios_space, scenarios_arena, scenarios_pool,
+	scenarios_threads, NULL};
+const struct scenario *const *engine_tables = all;
+
 const struct scenario *engine_scenario(unsigned i)
 {
-	static const struct scenario *const table[] = {
-		scenarios_basic,   scenarios_tx, scenarios_space, scenarios_arena, scenarios_pool,
-		scenarios_threads, NULL};
-
-	for (unsigned t = 0; table[t]; t++)
-		for (const struct scenario *s = table[t]; s->name; s++)
+	for (unsigned t = 0; engine_tables[t]; t++)
+		for (const struct scenario *s = engine_tables[t]; s->name; s++)
 			if (i-- == 0)
 				return s;
 	return NULL;
@@ -52,10 +53,33 @@ static uint32_t rarely(const struct engine *engine, uint32_t every, uint32_t in_
 	return every ? every : 1;
 }
 
+/* Hundreds of executions that differ in little: each is looked at less. */
+static struct policy schedule_policy(const struct engine *engine, const struct scenario *s)
+{
+	bool lengthy = engine->long_form;
+
+	return (struct policy){
+		.limits = {scaled(engine, s, lengthy ? 128 : 48),
+			   scaled(engine, s, lengthy ? 8 : 3), scaled(engine, s, lengthy ? 16 : 6)},
+		.nested_limits = {scaled(engine, s, 24), scaled(engine, s, 2),
+				  scaled(engine, s, 4)},
+		.brief = {1, 1, 1},
+		.every = 1,
+		.store_every = lengthy ? 8 : 24,
+		.nested_every = s->nested,
+		.work = 6,
+		.pairs = lengthy ? 1 : 64,
+		.random = scaled(engine, s, lengthy ? 2000 : 60),
+		.fine = lengthy,
+	};
+}
+
 static struct policy policy_of(const struct engine *engine, const struct scenario *s)
 {
 	bool lengthy = engine->long_form;
 
+	if (s->schedules)
+		return schedule_policy(engine, s);
 	return (struct policy){
 		.limits = {scaled(engine, s, lengthy ? 4096 : 192),
 			   scaled(engine, s, lengthy ? 128 : 10),

@@ -24,6 +24,9 @@ struct engine {
 	struct shared_set *ever; /* where to remember all images; may be NULL */
 };
 
+/* The tables of scenarios; NULL behind the last. */
+extern const struct scenario *const *engine_tables;
+
 /* Every scenario, in order; NULL beyond the last. */
 const struct scenario *engine_scenario(unsigned i);
 const struct scenario *engine_find(const char *name);

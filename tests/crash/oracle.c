@@ -53,11 +53,29 @@ bool oracle_verify(struct run *run)
 
 /* ---- recovery ------------------------------------------------------------------- */
 
+/* Find out which of the models that operations of several threads allow it is. */
+static void choose(struct run *run, const struct run *crashed)
+{
+	char first[256], what[256];
+
+	for (unsigned i = 0; i < crashed->nmaybe; i++) {
+		run->now = crashed->maybe[i];
+		if (model_match(run->heap, &run->now, NULL, i ? what : first, sizeof(what)))
+			return;
+	}
+	run_fail(run, "none of the %u states that there may be; not the first: %s", crashed->nmaybe,
+		 first);
+}
+
 /* Find out whether the operation in flight has happened. */
 static void decide(struct run *run, const struct run *crashed)
 {
 	char before[256], after[256];
 
+	if (crashed->nmaybe) {
+		choose(run, crashed);
+		return;
+	}
 	if (model_match(run->heap, &crashed->now, crashed->mixed ? &crashed->next : NULL, before,
 			sizeof(before)))
 		return;
@@ -119,6 +137,7 @@ static bool recover(struct run *run, const struct run *crashed)
 	if (crashed->mixed)
 		adopt_mix(run);
 	run->in_flight = false;
+	run->nmaybe = 0;
 	return oracle_verify(run);
 }
 
@@ -229,6 +248,9 @@ void oracle_nested(struct run *crashed)
 	/* Until recovery has returned, nobody has seen which of the two it is. */
 	run.in_flight = crashed->in_flight;
 	run.mixed = crashed->mixed;
+	run.maybe = crashed->maybe;
+	run.nmaybe = crashed->nmaybe;
+	run.expected = crashed->expected;
 	if (recover(&run, crashed)) {
 		run.mixed = false;
 		work(&run, rig->policy.work / 2);

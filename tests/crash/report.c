@@ -39,6 +39,8 @@ void report_add(struct report *sum, const struct report *r)
 	sum->judged += r->judged;
 	sum->exhaustive += r->exhaustive;
 	sum->nested += r->nested;
+	sum->schedules += r->schedules;
+	sum->executions += r->executions;
 	sum->failures += r->failures;
 	sum->seconds += r->seconds;
 }

@@ -20,6 +20,8 @@ struct report {
 	uint64_t judged;     /* distinct, or with a different expectation */
 	uint64_t exhaustive; /* crash points of which all images were taken */
 	uint64_t nested;     /* nested runs */
+	uint64_t schedules;  /* of several threads, */
+	uint64_t executions; /* and what they led to: different from each other */
 	uint64_t failures;
 	uint64_t events[3]; /* fences, flushes, non-temporal copies of the scenario */
 	double seconds;

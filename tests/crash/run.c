@@ -1,6 +1,7 @@
 /*
  * run.c - operations, crash points and their exploration.
  */
+#define _GNU_SOURCE
 #include "run.h"
 
 #include <errno.h>
@@ -48,7 +49,6 @@ bool rig_done(const struct rig *rig)
 	return rig->report->failures >= rig->max_failures;
 }
 
-static void crash_point(struct run *run, const char *where);
 static void on_event(void *arg, enum sim_event event);
 
 void run_init(struct run *run, struct rig *rig)
@@ -195,7 +195,7 @@ static void io_failed(struct run *run)
 {
 	if (run->heap && pheap_alloc_into(run->heap, pheap_root(run->heap), 64, NULL) >= 0)
 		run_fail(run, "a write-back failed, and the heap is not read-only");
-	crash_point(run, "when a write-back had failed");
+	run_crash_point(run, "when a write-back had failed");
 	run->failed = true;
 }
 
@@ -214,7 +214,7 @@ bool op_end(struct run *run, int code)
 		return !code && !run->failed;
 	if (run->op_number % SEEN_EVERY == 0 && !run->rig->mutated)
 		check_seen(run);
-	crash_point(run, "at the end");
+	run_crash_point(run, "at the end");
 	return !code && !run->failed;
 }
 
@@ -247,6 +247,8 @@ static void print_place(FILE *to, const struct run *run)
 		run->depth ? "in the nested run:" : "crash in", (ull)run->op_number, run->op,
 		(ull)run->op_arg[0], (ull)run->op_arg[1], (ull)run->point,
 		run->where ? run->where : "", (ull)run->op_fence, (ull)run->image);
+	if (run->note)
+		fprintf(to, "  schedule: %s\n", run->note);
 }
 
 static void print_replay(FILE *to, const struct run *run)
@@ -272,8 +274,8 @@ static void print_failure(FILE *to, const struct run *run, const char *what)
 		return;
 	for (const struct run *r = run->parent; r; r = r->parent)
 		plan_print(&r->plan, to);
-	fprintf(to, "  again: test-crash-sim --seed %llu%s --replay ", (ull)rig->named_seed,
-		rig->form);
+	fprintf(to, "  again: %s --seed %llu%s --replay ", program_invocation_short_name,
+		(ull)rig->named_seed, rig->form);
 	print_replay(to, run);
 	fprintf(to, " %s\n", rig->scenario);
 }
@@ -331,7 +333,7 @@ static bool replaying(const struct run *run)
 static bool is_new(struct run *run, uint64_t hash)
 {
 	struct rig *rig = run->rig;
-	uint64_t context = run->op_number * 2 + run->in_flight;
+	uint64_t context = run->nmaybe ? run->expected : run->op_number * 2 + run->in_flight;
 
 	if (replaying(run))
 		return true;
@@ -434,7 +436,7 @@ static bool explored(struct run *run, const char *where, bool at_fence)
 	return true;
 }
 
-static void crash_point(struct run *run, const char *where)
+void run_crash_point(struct run *run, const char *where)
 {
 	explored(run, where, false);
 }
@@ -485,7 +487,7 @@ static void on_event(void *arg, enum sim_event event)
 					   run->sim->stores + run->sim->flushes + run->sim->seq) %
 					     every ==
 				     0)
-			crash_point(run, "at a store");
+			run_crash_point(run, "at a store");
 		break;
 	}
 }

@@ -45,6 +45,11 @@ struct policy {
 	uint32_t store_every;	  /* a crash point at one in so many stores and flushes */
 	uint32_t nested_every;	  /* a nested run from one in so many images; 0: none */
 	uint32_t work;		  /* operations of the oracle after recovery */
+
+	/* Schedules of a program of two threads (concurrent.h): */
+	uint32_t pairs;	 /* one in so many with two preemptions; 0: none */
+	uint32_t random; /* so many at random */
+	bool fine;	 /* all with one preemption, at any atomic access */
 };
 
 /* The image to replay. */
@@ -95,6 +100,11 @@ struct run {
 	bool in_flight;
 	bool mixed;    /* or any mix of the two: stores that are not atomic */
 	bool tolerant; /* ENOSPC is no failure: the operation does not happen */
+	/* Or, in the place of both: any of these, of operations of several threads; they
+	 * are told apart by a hash. */
+	const struct model *maybe;
+	unsigned nmaybe; /* 0: none */
+	uint64_t expected;
 	struct model_store store;
 	struct {
 		char *ptr;
@@ -116,6 +126,7 @@ struct run {
 	bool fence_explored;
 	uint64_t point;	   /* crash points so far */
 	const char *where; /* the current one */
+	const char *note;  /* what else is to be said of it, or NULL */
 	bool brief;	   /* it is a fence that is only looked at briefly */
 	uint64_t image;	   /* of it */
 	struct plan plan;
@@ -150,6 +161,9 @@ void op_go(struct run *run);
 
 /* End it. code 0: it has happened; else it has not. True where it has. */
 bool op_end(struct run *run, int code);
+
+/* Crash here. */
+void run_crash_point(struct run *run, const char *where);
 
 /* ---- memory ------------------------------------------------------------------------ */
 

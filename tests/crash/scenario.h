@@ -14,6 +14,7 @@ struct scenario {
 	 * a nested run follows 1 in `nested` images (0: none). In the long form both
 	 * are denser. */
 	unsigned every, nested;
+	bool schedules;	 /* it is a program of two threads: concurrent.h */
 	unsigned weight; /* of its share of images, in eighths; 0 means 8 */
 };
 
@@ -24,6 +25,9 @@ extern const struct scenario scenarios_space[];
 extern const struct scenario scenarios_arena[];
 extern const struct scenario scenarios_pool[];
 extern const struct scenario scenarios_threads[];
+
+/* For a library with points (points.h) only. */
+extern const struct scenario scenarios_concurrent[];
 
 /* How much longer a scenario that can be scaled is to be; 1 in the short form. */
 extern unsigned scenario_scale;

@@ -13,8 +13,13 @@
  *	  --trace         print the stores, flushes and fences of one scenario
  *	  --list          the scenarios
  *
+ * With CRASH_SCHEDULES it is test-crash-schedule: programs of two threads under many
+ * schedules (concurrent.h), over a library with points.
+ *
  * PHEAP_SEED and PHEAP_CRASH_SCALE do what --seed and --scale do.
  */
+#define _GNU_SOURCE
+#include <errno.h>
 #include <getopt.h>
 #include <string.h>
 #include <time.h>
@@ -28,8 +33,10 @@
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: test-crash-sim [--seed N] [--long] [--scale X] [--distinct N] "
-			"[--jobs N] [--list] [--replay P.I[/P.I]] [scenario ...]\n");
+	fprintf(stderr,
+		"usage: %s [--seed N] [--long] [--scale X] [--distinct N] "
+		"[--jobs N] [--list] [--replay P.I[/P.I]] [scenario ...]\n",
+		program_invocation_short_name);
 	return 2;
 }
 
@@ -194,6 +201,9 @@ int main(int argc, char **argv)
 	unsigned n, failed;
 	int code;
 
+#ifdef CRASH_SCHEDULES
+	engine_tables = (const struct scenario *const[]){scenarios_concurrent, NULL};
+#endif
 	from_environment(&engine);
 	code = parse(argc, argv, &engine, &distinct);
 	if (code)
@@ -210,5 +220,8 @@ int main(int argc, char **argv)
 	report_header(stdout);
 	failed = once(&engine, list, n, &sum);
 	report_line(stdout, "total", &sum);
+	if (sum.schedules)
+		printf("%llu schedules, %llu different executions\n",
+		       (unsigned long long)sum.schedules, (unsigned long long)sum.executions);
 	return failed ? 1 : 0;
 }
