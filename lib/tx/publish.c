@@ -5,6 +5,9 @@
  * look again under them, commit. What is looked at twice is the slot and the
  * state of the objects; both are changed under those stripes only: a slot under
  * that of its line, an object's state PUBLISHED under that of its bitmap word.
+ *
+ * Resize copies the old object under the stripes of all that it copies: until they are
+ * held the object may be retired, its memory be another object's, or a record change it.
  */
 #include <pheap.h>
 
@@ -81,8 +84,8 @@ struct change {
 	uint64_t *word;
 	struct ph_object born, dead; /* slab NULL: none */
 	uint64_t old;		     /* what the slot must hold */
-	uint64_t copied; /* bytes of the old object in the new one: no change may be lost */
-	bool content;	 /* the born object's content goes into the record */
+	uint64_t copied;	     /* bytes of the old object that the new one gets */
+	bool content;		     /* the born object's content goes into the record */
 };
 
 static void build(struct ph_rec *rec, const struct change *c, bool birth)
@@ -110,8 +113,6 @@ static int verify(const struct change *c)
 		return -EAGAIN;
 	if (c->slot.place == PH_IN_ROOT && !ph_root_exists(c->heap, c->slot.offset))
 		return ph_error(EINVAL, "%s: the root was dropped", c->what);
-	if (c->copied && memcmp(ph_at(c->heap, c->old), ph_at(c->heap, c->born.start), c->copied))
-		return -EAGAIN; /* a record changed the old object since it was copied */
 	if (c->born.slab &&
 	    (!ph_object_still(c->heap, &c->born) || ph_state(&c->born) != PH_RESERVED))
 		return ph_error(EINVAL, "%s: another thread published or freed the object",
@@ -135,6 +136,24 @@ static void set_states(const struct change *c)
 		ph_set_state(ph_state_of(&c->dead), PH_LIMBO);
 }
 
+/* Durable before the record that links it. */
+static int persist_content(struct pheap *heap, struct ph_count *count, uint64_t start,
+			   uint64_t length)
+{
+	/* Orders the content before that record. */
+	return ph_persist_range(&heap->pm, count, ph_at(heap, start), length);
+}
+
+/* Under stripes and lane, with the old object verified. */
+static int copy_old(struct ph_rec *rec, const struct change *c)
+{
+	memcpy(ph_at(c->heap, c->born.start), ph_at(c->heap, c->old), c->copied);
+	if (!c->content)
+		return persist_content(c->heap, rec->count, c->born.start, c->copied);
+	ph_rec_content_again(rec, c->copied);
+	return 0;
+}
+
 static int commit_change(struct ph_rec *rec, const struct change *c, bool birth)
 {
 	int err;
@@ -143,7 +162,10 @@ static int commit_change(struct ph_rec *rec, const struct change *c, bool birth)
 	err = ph_rec_lock(rec);
 	if (err)
 		return err;
-	if ((err = verify(c))) {
+	err = verify(c);
+	if (!err && c->copied)
+		err = copy_old(rec, c);
+	if (err) {
 		ph_rec_unlock(rec);
 		return err;
 	}
@@ -179,7 +201,8 @@ static int apply_change(const struct change *c)
 
 /* ---- publish, replace, retire ------------------------------------------------------ */
 
-/* Make an object's content durable, or have the record do it. */
+/* Make an object's content durable, or have the record do it; what is copied from another
+ * object is not there yet. */
 static int prepare_content(struct change *c, unsigned flags)
 {
 	struct ph_tcache *cache = ph_tcache_get(c->heap);
@@ -189,10 +212,9 @@ static int prepare_content(struct change *c, unsigned flags)
 		return -errno;
 	c->content =
 		!(flags & PHEAP_PERSISTED) && size <= PHEAP_INLINE_MAX && ph_logs(&c->heap->pm);
-	if (c->content || flags & PHEAP_PERSISTED)
+	if (c->content || c->copied || flags & PHEAP_PERSISTED)
 		return 0;
-	/* Orders the content before the record that links it. */
-	return ph_persist_range(&c->heap->pm, &cache->count, ph_at(c->heap, c->born.start), size);
+	return persist_content(c->heap, &cache->count, c->born.start, size);
 }
 
 /* Check arguments that stay the same however often the slot changes. */
@@ -335,7 +357,6 @@ static int try_resize(struct change *c, size_t size)
 	if (!ptr)
 		return -errno;
 	c->copied = size < old_size ? size : old_size;
-	memcpy(ptr, ph_at(c->heap, c->old), c->copied);
 	err = prepare_link(c, ptr, 0);
 	if (!err)
 		err = replace_old(c);

@@ -131,6 +131,13 @@ void ph_rec_content(struct ph_rec *rec, uint64_t offset, size_t length)
 	rec->apply_from = rec->n;
 }
 
+void ph_rec_content_again(struct ph_rec *rec, size_t length)
+{
+	uint64_t *entry = &rec->words[PM_RECORD_WORDS];
+
+	memcpy(entry + 1, ph_at(rec->heap, PM_ENTRY_OFFSET(*entry)), length);
+}
+
 void ph_rec_stage(struct ph_rec *rec)
 {
 	if (!rec->staged)

@@ -168,6 +168,8 @@ void ph_rec_zero(struct ph_rec *rec, uint64_t offset, size_t length);
 /* Bytes that are in memory at offset already: they are logged and settled, but
  * not stored again. Must come before all other entries. */
 void ph_rec_content(struct ph_rec *rec, uint64_t offset, size_t length);
+/* Under the stripes: the first bytes of the content, which was added first, are others now. */
+void ph_rec_content_again(struct ph_rec *rec, size_t length);
 
 /*
  * Words that several steps of one record may change in turn, namely those of

@@ -24,17 +24,6 @@
 #define HISTORY (THREADS * OPS)
 #define ROUNDS 2000u
 
-/*
- * pheap_resize copies an object that others may retire meanwhile, and reuse, and compares
- * under the stripes what it has copied: a race on purpose, of which the thread sanitizer
- * cannot know that its outcome does not count. It looks at all other operations.
- */
-#ifdef __SANITIZE_THREAD__
-#define RESIZE_MIXED READ
-#else
-#define RESIZE_MIXED RESIZE
-#endif
-
 /* Not a reference to any object, but what a slot may hold all the same. */
 #define NONSENSE 8u
 
@@ -291,9 +280,9 @@ static void other_op(struct run *run, struct op *op, pheap_ref *slot, struct rng
 static void one_op(struct run *run, struct op *op, unsigned thread, struct rng *rng)
 {
 	/* What stores nonsense, or loses objects, not too often. */
-	static const enum kind mix[] = {
-		READ,	 READ,	  PUBLISH,	PUBLISH,    PUBLISH, RETIRE, RETIRE,	 RETIRE,
-		REPLACE, REPLACE, RESIZE_MIXED, ALLOC_INTO, PUBLISH, RETIRE, ALLOC_INTO, SET};
+	static const enum kind mix[] = {READ,	 READ,	 PUBLISH,    PUBLISH, PUBLISH, RETIRE,
+					RETIRE,	 RETIRE, REPLACE,    REPLACE, RESIZE,  ALLOC_INTO,
+					PUBLISH, RETIRE, ALLOC_INTO, SET};
 	pheap_ref *slot;
 
 	*op = (struct op){.kind = mix[rng_below(rng, ELEMENTS(mix))],

@@ -1,8 +1,8 @@
 /*
  * test-regress-race.c - two operations at once that once lost a change or left a root
  * that nothing could find. No race is waited for: the second operation runs where the
- * first has looked and not committed yet, in the fence that makes its content durable,
- * or while it waits for a lock that the test holds.
+ * first has looked and not committed yet, in a fence that it takes there (of its content,
+ * or of the lane that a new thread gets), or while it waits for a lock that the test holds.
  */
 #include "media.h"
 
@@ -78,6 +78,25 @@ static void retire_object(void)
 	must(!pheap_retire(race.heap, race.slot));
 }
 
+static void *resize_in_thread(void *arg)
+{
+	*(int *)arg = pheap_resize(race.heap, race.slot, 5000);
+	return NULL;
+}
+
+/* In a new thread, which gets its lane between looking and locking. */
+static int resize_meanwhile(void (*meanwhile)(void))
+{
+	pthread_t thread;
+	int result = 1;
+
+	race.meanwhile = meanwhile;
+	assert_int_equal(pthread_create(&thread, NULL, resize_in_thread, &result), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_null(race.meanwhile);
+	return result;
+}
+
 /* The copy of the old object took the place of what had come in between. */
 static void change_during_resize(void **state)
 {
@@ -88,9 +107,7 @@ static void change_during_resize(void **state)
 	for (size_t i = 0; i < ELEMENTS(changes); i++) {
 		start(&media);
 		assert_ok(pheap_publish(race.heap, race.slot, reserve_bytes(1024, 'x'), 0));
-		race.meanwhile = changes[i];
-		assert_ok(pheap_resize(race.heap, race.slot, 5000));
-		assert_null(race.meanwhile);
+		assert_int_equal(resize_meanwhile(changes[i]), 0);
 		assert_int_equal(first_byte(), 'Y');
 		assert_true(pheap_usable_size(race.heap, pheap_ptr(race.heap, *race.slot)) >= 5000);
 		finish(&media);
@@ -104,8 +121,7 @@ static void retire_during_resize(void **state)
 	(void)state;
 	start(&media);
 	assert_ok(pheap_publish(race.heap, race.slot, reserve_bytes(1024, 'x'), 0));
-	race.meanwhile = retire_object;
-	assert_error(ENOENT, pheap_resize(race.heap, race.slot, 5000));
+	assert_int_equal(resize_meanwhile(retire_object), -ENOENT);
 	assert_int_equal(*race.slot, 0);
 	assert_int_equal(check_clean(race.heap), 0);
 	finish(&media);
