@@ -529,6 +529,12 @@ static void record(struct concurrent *c)
 	c->heap = NULL;
 }
 
+/* A control takes fences away. */
+static bool left_out(const struct concurrent *c, const struct trace_event *event)
+{
+	return event->kind == TRACE_FENCE && event->cpu && event->cpu == c->program->no_fences;
+}
+
 /* ---- one schedule: playing ------------------------------------------------------------ */
 
 static void enter(struct concurrent *c, const struct moment *moment)
@@ -562,7 +568,8 @@ static void play(struct concurrent *c)
 	run->sim->event = NULL;
 	for (size_t i = 0; i < c->trace.n && !run->failed && !rig_done(run->rig); i++) {
 		if (c->trace.event[i].kind != TRACE_MARK) {
-			trace_play(&c->trace, i, run->sim);
+			if (!left_out(c, &c->trace.event[i]))
+				trace_play(&c->trace, i, run->sim);
 			continue;
 		}
 		enter(c, &c->moment[c->trace.event[i].mark]);

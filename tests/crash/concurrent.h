@@ -32,6 +32,7 @@ struct program {
 	void (*body[CONCURRENT_THREADS])(struct concurrent *c);
 	bool refuse; /* transactions meet: one, or an operation on a word, may give EINVAL and
 		      * do nothing */
+	unsigned no_fences; /* a control: those of thread no_fences - 1 are not played */
 };
 
 /* Explore a program: what a scenario does. */

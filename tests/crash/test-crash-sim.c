@@ -8,6 +8,7 @@
  *	  --scale X       times X
  *	  --distinct N    all of it again and again, with random seeds, until N
  *	                  distinct images were judged
+ *	  --random        a random seed, which is printed
  *	  --jobs N        scenarios at a time (2)
  *	  --replay P.I[/P.I]  one image of one scenario, in this process
  *	  --trace         print the stores, flushes and fences of one scenario
@@ -34,7 +35,7 @@
 static int usage(void)
 {
 	fprintf(stderr,
-		"usage: %s [--seed N] [--long] [--scale X] [--distinct N] "
+		"usage: %s [--seed N] [--long] [--random] [--scale X] [--distinct N] "
 		"[--jobs N] [--list] [--replay P.I[/P.I]] [scenario ...]\n",
 		program_invocation_short_name);
 	return 2;
@@ -63,6 +64,11 @@ static void from_environment(struct engine *engine)
 		engine->scale = strtod(scale, NULL);
 }
 
+static uint64_t random_seed(void)
+{
+	return mix64((uint64_t)time(NULL) << 20 ^ (uint64_t)getpid()) % UINT64_C(1000000000);
+}
+
 static void list_scenarios(void)
 {
 	for (unsigned i = 0; engine_scenario(i); i++)
@@ -79,6 +85,7 @@ static int parse(int argc, char **argv, struct engine *engine, uint64_t *distinc
 						{"list", no_argument, NULL, 'L'},
 						{"trace", no_argument, NULL, 't'},
 						{"distinct", required_argument, NULL, 'd'},
+						{"random", no_argument, NULL, 'R'},
 						{NULL, 0, NULL, 0}};
 	int c;
 
@@ -98,6 +105,9 @@ static int parse(int argc, char **argv, struct engine *engine, uint64_t *distinc
 			break;
 		case 'd':
 			*distinct = strtoull(optarg, NULL, 0);
+			break;
+		case 'R':
+			engine->seed = random_seed();
 			break;
 		case 'r':
 			if (!parse_replay(optarg, &engine->replay))
@@ -160,7 +170,7 @@ static double now(void)
 static unsigned many(struct engine *engine, const struct scenario *const *list, unsigned n,
 		     uint64_t distinct)
 {
-	uint64_t first = engine->seed ^ mix64((uint64_t)time(NULL) << 20 ^ (uint64_t)getpid());
+	uint64_t first = random_seed();
 	struct report sum = {0};
 	double start = now();
 	unsigned failed = 0;
