@@ -54,6 +54,10 @@ struct concurrent {
 	size_t n, room;
 	unsigned ops[CONCURRENT_THREADS]; /* so far */
 	struct operation op[CONCURRENT_THREADS];
+	struct {
+		char *ptr;
+		struct model_object *object;
+	} reserved[2];
 	char note[128];	  /* the schedule */
 	char broken[256]; /* what was wrong while the threads ran */
 };
@@ -187,22 +191,12 @@ static char *filled(struct concurrent *c, const struct model_object *object)
 }
 
 /* An object that was not published after all is given back. */
-static void publish(struct concurrent *c, const char *name, enum world_op kind, unsigned slot,
-		    size_t size, unsigned flags)
+static void link_object(struct concurrent *c, const char *name, enum world_op kind, unsigned slot,
+			char *ptr, struct model_object *object, unsigned flags)
 {
-	struct model_object *object;
 	pheap_ref *at;
-	char *ptr;
 	int code;
 
-	if (idle(c))
-		return;
-	object = content(c, size, 0);
-	ptr = filled(c, object);
-	if (ptr && flags & PHEAP_PERSISTED && pheap_persist(c->heap, ptr, size))
-		fail(c, "persist");
-	if (!ptr)
-		return;
 	begin(c, name, (struct operation){.kind = kind, .slot = slot, .object = object});
 	at = slot_of(c, slot);
 	code = !at		   ? -EINVAL
@@ -210,6 +204,29 @@ static void publish(struct concurrent *c, const char *name, enum world_op kind, 
 				   : pheap_replace(c->heap, at, ptr, flags);
 	if (end(c, name, code) && pheap_free(c->heap, ptr))
 		fail(c, "free");
+}
+
+static void publish(struct concurrent *c, const char *name, enum world_op kind, unsigned slot,
+		    size_t size, unsigned flags)
+{
+	struct model_object *object;
+	char *ptr;
+
+	if (idle(c))
+		return;
+	object = content(c, size, 0);
+	ptr = filled(c, object);
+	if (ptr && flags & PHEAP_PERSISTED && pheap_persist(c->heap, ptr, size))
+		fail(c, "persist");
+	if (ptr)
+		link_object(c, name, kind, slot, ptr, object, flags);
+}
+
+void c_publish_reserved(struct concurrent *c, unsigned slot, unsigned which)
+{
+	if (!idle(c))
+		link_object(c, "publish reserved", W_PUBLISH, slot, c->reserved[which].ptr,
+			    c->reserved[which].object, 0);
 }
 
 void c_publish(struct concurrent *c, unsigned slot, size_t size, unsigned flags)
@@ -312,6 +329,24 @@ void c_persist(struct concurrent *c, unsigned word)
 		return;
 	begin(c, "persist", (struct operation){.kind = W_NOTHING, .slot = word});
 	end(c, "persist", pheap_persist(c->heap, word_of(c, word), 8));
+}
+
+void c_store(struct concurrent *c, unsigned slot)
+{
+	struct model_edit edit = {.kind = MODEL_BYTES, .index = slot, .value = 8};
+	pheap_ref ref;
+	char *at;
+
+	if (idle(c))
+		return;
+	ref = __atomic_load_n(slot_of(c, slot), __ATOMIC_ACQUIRE);
+	if (!ref)
+		return;
+	edit.object = content(c, 8, 0);
+	at = (char *)pheap_ptr(c->heap, ref) + edit.value;
+	begin(c, "store", (struct operation){.kind = W_EDITS, .slot = slot, .edit = &edit, .n = 1});
+	trace_put(&c->trace, at, edit.object->bytes, 8);
+	end(c, "store", pheap_persist(c->heap, at, 8));
 }
 
 void *c_reserve(struct concurrent *c, size_t size)
@@ -505,6 +540,23 @@ static void stuck(struct concurrent *c)
 	_exit(1);
 }
 
+/* By the thread that has opened the heap: no other is there yet. */
+static void reserve(struct concurrent *c)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		struct model_object *object =
+			model_pattern(&c->run->store, c->program->reserved, c->run->rig->seed + i);
+		char *ptr = pheap_alloc(c->heap, c->program->reserved);
+
+		c->reserved[i].object = object;
+		c->reserved[i].ptr = ptr;
+		if (ptr)
+			trace_put(&c->trace, ptr, object->bytes, object->size);
+		else
+			run_fail(c->run, "alloc: %s", pheap_errormsg());
+	}
+}
+
 static void record(struct concurrent *c)
 {
 	forget_moments(c);
@@ -516,6 +568,8 @@ static void record(struct concurrent *c)
 		run_fail(c->run, "open: %s", pheap_errormsg());
 		return;
 	}
+	if (c->program->reserved)
+		reserve(c);
 	note_moment(c, (struct moment){.op = "open", .returned = true});
 	schedule_run(&c->schedule, body, c);
 	schedule_print(&c->schedule, c->note, sizeof(c->note));

@@ -30,8 +30,9 @@ struct concurrent;
 struct program {
 	void (*prepare)(struct run *run);
 	void (*body[CONCURRENT_THREADS])(struct concurrent *c);
-	bool refuse; /* transactions meet: one, or an operation on a word, may give EINVAL and
-		      * do nothing */
+	bool refuse;	 /* transactions meet: one, or an operation on a word, may give EINVAL and
+			  * do nothing */
+	size_t reserved; /* bytes of two objects that the opening thread has reserved */
 	unsigned no_fences; /* a control: those of thread no_fences - 1 are not played */
 };
 
@@ -41,6 +42,8 @@ void concurrent(struct run *run, const struct program *program);
 /* ---- for bodies: each makes a call, and the change in the worlds ------------------ */
 
 void c_publish(struct concurrent *c, unsigned slot, size_t size, unsigned flags);
+/* One of the two that the opening thread has reserved. */
+void c_publish_reserved(struct concurrent *c, unsigned slot, unsigned which);
 void c_alloc_into(struct concurrent *c, unsigned slot, size_t size);
 void c_replace(struct concurrent *c, unsigned slot, size_t size);
 void c_resize(struct concurrent *c, unsigned slot, size_t size);
@@ -50,6 +53,8 @@ void c_set(struct concurrent *c, unsigned word);
 void c_purge(struct concurrent *c);
 /* The same for one word: it is durable already, but may have to be settled. */
 void c_persist(struct concurrent *c, unsigned word);
+/* Where an object is in the slot: a plain store of its second word, made durable. */
+void c_store(struct concurrent *c, unsigned slot);
 /* An object that is not published: kept until the thread ends, or given back. */
 void *c_reserve(struct concurrent *c, size_t size);
 void c_free(struct concurrent *c, void *ptr);

@@ -70,7 +70,7 @@ static struct policy schedule_policy(const struct engine *engine, const struct s
 		.work = 6,
 		.pairs = lengthy ? 1 : 64,
 		.random = scaled(engine, s, lengthy ? 2000 : 60),
-		.fine = lengthy,
+		.fine = true,
 	};
 }
 

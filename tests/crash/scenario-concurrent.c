@@ -209,6 +209,22 @@ static void settle_tx_a(struct concurrent *c)
 
 SCENARIO(settle_tx, two_objects, settle_tx_a, settle_b, false)
 
+/* Who sees a link may store into the object: behind the record that published it. */
+static void link_a(struct concurrent *c)
+{
+	c_publish(c, 2, 64, 0);
+	c_set(c, 0);
+}
+
+static void link_b(struct concurrent *c)
+{
+	c_set(c, 1);
+	c_store(c, 2);
+	c_store(c, 0);
+}
+
+SCENARIO(link_store, two_objects, link_a, link_b, false)
+
 /* ---- lanes ------------------------------------------------------------------------ */
 
 static void lane_a(struct concurrent *c)
@@ -244,6 +260,27 @@ static void slab_b(struct concurrent *c)
 }
 
 SCENARIO(slab, two_lanes, slab_a, slab_b, false)
+
+/* Two objects of a slab that has no descriptor yet: one of the two records has its birth. */
+static void birth_a(struct concurrent *c)
+{
+	c_publish_reserved(c, 2, 0);
+	c_retire(c, 3);
+}
+
+static void birth_b(struct concurrent *c)
+{
+	c_publish_reserved(c, 3, 1);
+	c_retire(c, 2);
+}
+
+static void birth(struct run *run)
+{
+	static const struct program program = {
+		.prepare = two_lanes, .body = {birth_a, birth_b}, .reserved = 5120};
+
+	concurrent(run, &program);
+}
 
 static void span_a(struct concurrent *c)
 {
@@ -382,8 +419,10 @@ const struct scenario scenarios_concurrent[] = {
 	{.name = "two-meet", .fn = meet, .nested = 400, .schedules = true},
 	{.name = "two-settle", .fn = settle, .nested = 400, .schedules = true},
 	{.name = "two-settle-tx", .fn = settle_tx, .nested = 400, .schedules = true},
+	{.name = "two-link", .fn = link_store, .nested = 400, .schedules = true},
 	{.name = "two-lane", .fn = lane, .nested = 400, .schedules = true},
 	{.name = "two-slab", .fn = slab, .nested = 400, .schedules = true},
+	{.name = "two-birth", .fn = birth, .nested = 400, .schedules = true},
 	{.name = "two-span", .fn = span, .nested = 400, .schedules = true},
 	{.name = "two-end", .fn = thread_end, .nested = 400, .schedules = true},
 	{.name = "two-root", .fn = root, .nested = 400, .schedules = true},

@@ -131,6 +131,9 @@ static int apply(struct worlds *worlds, struct model *model, const struct operat
 		return resize(worlds->store, model, op);
 	case W_EDITS:
 		for (unsigned i = 0; i < op->n; i++)
+			if (op->edit[i].kind == MODEL_BYTES && !model->slot[op->edit[i].index])
+				return -ENOENT;
+		for (unsigned i = 0; i < op->n; i++)
 			model_apply(model, &before, worlds->store, &op->edit[i]);
 		return 0;
 	case W_ROOT:

@@ -16,7 +16,7 @@ enum world_op {
 	W_REPLACE, /* slot, object: ENOENT where it is null */
 	W_RETIRE,  /* slot */
 	W_RESIZE,  /* slot, value: bytes */
-	W_EDITS,   /* all of them */
+	W_EDITS,   /* all of them; ENOENT where one is of the bytes of no object */
 	W_ROOT,	   /* index in slot */
 	W_DROP,	   /* index in slot: EEXIST where an object is in it */
 };
