@@ -24,6 +24,7 @@
 #include "file.h"
 #include "format.h"
 #include "heap.h"
+#include "place.h"
 #include "recovery/check.h"
 #include "recovery/replay.h"
 #include "tx/lane.h"
@@ -201,6 +202,8 @@ static int attach(struct pheap *heap, const char *name, const struct pheap_optio
  * is concerned. */
 static pheap_t *finish(struct pheap *heap, int err)
 {
+	if (!err)
+		err = ph_place_add(heap);
 	if (!err) {
 		ph_registry_add(heap);
 		return heap;
@@ -354,6 +357,7 @@ pheap_t *ph_pool_open_on(void *base, uint64_t size, const struct pheap_options *
 
 void ph_pool_abandon(pheap_t *heap)
 {
+	ph_place_remove(heap); /* before another pool can be mapped there */
 	ph_registry_remove(heap);
 	ph_tcache_free_all(heap);
 	ph_file_close(&heap->file);

@@ -23,6 +23,11 @@ extern "C" {
  * multiples of 16, and of size itself for powers of two up to 64 KiB; of 16 KiB
  * for larger sizes, and of 64 KiB for sizes over 224 KiB. The content is undefined.
  *
+ * Blocks of 16, 32 and 64 bytes, and of multiples of 64, do not straddle cache lines for
+ * nothing. Those of 24, 40, 48 and 56 bytes take no more than that, so some lie in
+ * two lines: of 24 bytes a quarter, of 40 and 48 a half, of 56 three quarters. Where lines
+ * matter more than memory, pheap_aligned_alloc(heap, 64, size) gives a line to each.
+ *
  * Errors: EINVAL (size 0), ENOSPC (the pool is full, or size exceeds
  * pheap_info.max_object, or the file system has no block left), EROFS.
  */

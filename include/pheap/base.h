@@ -40,7 +40,11 @@ extern "C" {
 #define PHEAP_VERSION_MINOR 1
 
 /* An open heap. Its address is stable until pheap_close(). */
+#ifdef __cplusplus
+typedef struct pheap_heap pheap_t; /* pheap is the namespace of pheap.hpp */
+#else
 typedef struct pheap pheap_t;
+#endif
 
 /* An open transaction (pheap/tx.h). */
 typedef struct pheap_tx pheap_tx_t;

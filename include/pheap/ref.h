@@ -55,6 +55,20 @@ static inline pheap_ref pheap_ref_of(const pheap_t *heap, const void *ptr)
 }
 
 /*
+ * The open heap that an address lies in. Errors: NULL and EINVAL for an address in none.
+ * Takes time in the number of open heaps, and no lock. No fence, thread-safe; but no other
+ * thread may be closing that heap.
+ */
+PHEAP_API pheap_t *pheap_heap_of(const void *addr);
+
+/*
+ * Where to look for a number that changes whenever a heap is opened or closed: what
+ * pheap_heap_of() said of an address stays true until then. Read it with acquire. Never
+ * fails, always the same address. No fence, thread-safe.
+ */
+PHEAP_API const uint64_t *pheap_heaps_changed(void);
+
+/*
  * Typed references: 8 bytes on media, as a plain one.
  *
  *	struct node { PHEAP_REF(struct node) next; int value; };
@@ -67,6 +81,49 @@ static inline pheap_ref pheap_ref_of(const pheap_t *heap, const void *ptr)
 		type *as;      \
 	}
 #define PHEAP_PTR(heap, typed) ((__typeof__((typed).as))pheap_ptr((heap), (typed).ref))
+
+/* Bytes of an object that are loaded ahead of use, at most. */
+#define PHEAP_PREFETCH_MAX 512
+
+/*
+ * Start loading the first size bytes behind a reference into the cache, at most
+ * PHEAP_PREFETCH_MAX of them. Worth it where the object is used some hundred instructions
+ * later. The null reference and one outside the pool do nothing; never fails, and leaves
+ * errno alone. No fence, thread-safe.
+ */
+static inline void pheap_prefetch(const pheap_t *heap, pheap_ref ref, size_t size)
+{
+	const struct pheap_view *view = (const struct pheap_view *)heap;
+	uint64_t end;
+
+	if (ref == PHEAP_NULL || ref >= view->size)
+		return;
+	if (size > PHEAP_PREFETCH_MAX)
+		size = PHEAP_PREFETCH_MAX;
+	end = size < view->size - ref ? ref + size : view->size;
+	for (uint64_t line = ref & ~UINT64_C(63); line < end; line += 64)
+		__builtin_prefetch(view->base + line);
+}
+
+/*
+ * The same, size bytes each, for n references inside an object, which lie offsets[0] to
+ * offsets[n - 1] bytes from its start, at multiples of 8. The object itself is read.
+ */
+static inline void pheap_prefetch_refs(const pheap_t *heap, const void *object,
+				       const uint32_t *offsets, size_t n, size_t size)
+{
+	for (size_t i = 0; i < n; i++) {
+		const char *slot = (const char *)object + offsets[i];
+
+		pheap_prefetch(
+			heap,
+			__atomic_load_n((const pheap_ref *)(const void *)slot, __ATOMIC_RELAXED),
+			size);
+	}
+}
+
+/* Of a typed reference: all of an object of its type, up to the maximum. */
+#define PHEAP_PREFETCH(heap, typed) pheap_prefetch((heap), (typed).ref, sizeof(*(typed).as))
 
 #ifdef __cplusplus
 }

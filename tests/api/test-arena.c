@@ -4,41 +4,7 @@
  *
  * A test with a "source" runs for DRAM, and for heaps in every mode.
  */
-#include "common.h"
-
-#define POOL MIB(32)
-#define HEAD PHEAP_ARENA_BLOCK_HEAD
-
-/* Where the arenas of the running test get their blocks. */
-static bool in_heap;
-static pheap_t *heap;
-
-static pheap_arena_t *make_arena(size_t block_size)
-{
-	return assert_made(in_heap ? pheap_arena_create_in(heap, block_size)
-				   : pheap_arena_create(block_size));
-}
-
-static int set_up(void **state)
-{
-	(void)state;
-	heap = in_heap ? make_pool("p", POOL) : NULL;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	if (heap)
-		close_pool(heap);
-	heap = NULL;
-	return 0;
-}
-
-static bool aligned(const void *ptr, size_t alignment)
-{
-	return (uintptr_t)ptr % alignment == 0;
-}
+#include "arena-source.h"
 
 /* ---- basics --------------------------------------------------------------------------- */
 
@@ -659,8 +625,6 @@ static void no_room_to_seal(void **state)
 		assert_made(pheap_arena_alloc(arena, 4000));
 	pheap_arena_destroy(arena);
 }
-
-#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 static const struct CMUnitTest anywhere[] = {
 	CASE(a_new_arena_is_empty),

@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
 """Sample programs that no other test runs: what they print, on real files.
 
-usage: test-examples.py FOLDER_OF_PROGRAMS
+usage: test-examples.py FOLDER_OF_PROGRAMS PHEAP
 """
 
 import os
+import re
+import signal
 import subprocess
 import sys
 import tempfile
 import unittest
 
-PROGRAMS = None
+PROGRAMS = TOOL = None
 
 
 class Example(unittest.TestCase):
@@ -56,6 +58,91 @@ class Requests(Example):
         self.run_it('requests', 'nowhere', status=1)
 
 
+class KvLoad(Example):
+    """A batch is there as a whole or not at all, and goes as a whole."""
+
+    LINES = [f'key {i * 7919 % 100003}\tvalue {i} {"x" * (i % 90)}' for i in range(30000)]
+
+    def objects(self):
+        """Published objects, by the checker, which must find nothing wrong."""
+        done = subprocess.run([TOOL, 'check', self.path('pool')], check=True,
+                              capture_output=True, text=True, timeout=60)
+        return int(re.search(r'(\d+) objects', done.stdout).group(1))
+
+    def kvload(self, *args, status=0):
+        return self.run_it('kvload', self.path('pool'), *args, status=status)
+
+    def test_load_find_drop(self):
+        first = self.path('first', ''.join(line + '\n' for line in self.LINES))
+        second = self.path('second', 'a\t1\nb\t\na\tlast')  # no newline at its end
+        self.assertEqual(self.kvload('load', 'one', first), '30000 records\n')
+        self.assertEqual(self.kvload('load', 'two', second), '3 records\n')
+        self.assertEqual(sorted(self.kvload('dump', 'one').splitlines()), sorted(self.LINES))
+        for line in self.LINES[::5000]:
+            key, value = line.split('\t')
+            self.assertEqual(self.kvload('get', 'one', key), value + '\n')
+        self.assertEqual(self.kvload('get', 'two', 'a'), 'last\n')
+        self.assertEqual(self.kvload('get', 'two', 'b'), '\n')
+        self.kvload('get', 'two', 'c', status=1)
+        self.kvload('get', 'three', 'a', status=1)
+        self.kvload('load', 'two', first, status=1)  # it is there already
+        self.assertEqual(self.kvload('count', 'two'), '3\n')
+        self.kvload('drop', 'one')
+        self.kvload('count', 'one', status=1)
+        self.assertEqual(self.kvload('count', 'two'), '3\n')
+        self.kvload('drop', 'two')
+        self.assertEqual(self.objects(), 0)
+
+    def test_a_bad_line_loads_nothing(self):
+        bad = self.path('bad', 'a\t1\n' * 5000 + 'no tab\n')
+        self.kvload('load', 'one', bad, status=1)
+        self.kvload('load', 'one', self.path('nowhere'), status=1)
+        self.assertEqual(self.objects(), 0)
+
+    def test_killed_while_loading(self):
+        for _ in range(3):
+            loader = subprocess.Popen([os.path.join(PROGRAMS, 'kvload'), self.path('pool'), 'load',
+                                       'one', '-'], stdin=subprocess.PIPE, text=True)
+            # More than the pipe holds, so most of it has been read.
+            loader.stdin.write(''.join(line + '\n' for line in self.LINES))
+            loader.stdin.flush()
+            loader.send_signal(signal.SIGKILL)
+            self.assertEqual(loader.wait(), -signal.SIGKILL)
+            loader.stdin.close()
+            self.kvload('get', 'one', self.LINES[0].split('\t')[0], status=1)
+            self.assertEqual(self.objects(), 0)
+        whole = self.path('whole', ''.join(line + '\n' for line in self.LINES))
+        self.kvload('load', 'one', whole)
+        self.assertEqual(sorted(self.kvload('dump', 'one').splitlines()), sorted(self.LINES))
+
+
+class Samples(Example):
+    def setUp(self):
+        super().setUp()
+        if not os.path.exists(os.path.join(PROGRAMS, 'samples')):
+            self.skipTest('no C++ compiler')
+
+    def samples(self, *args, status=0):
+        return self.run_it('samples', self.path('pool'), *args, status=status)
+
+    def test_transactions(self):
+        self.samples('print', status=1)
+        self.samples('add', '3', '-1', '2')
+        self.samples('add', '5', 'five', status=1)  # all or none
+        self.samples('add', *(str(n) for n in range(200)))
+        self.samples('sort')
+        want = sorted([3, -1, 2, *range(200)])
+        self.assertEqual(self.samples('print').split(),
+                         [*map(str, want), 'total', str(sum(want))])
+        self.assertEqual(self.samples('report').splitlines()[:4],
+                         ['-1 x 1', '0 x 1', '1 x 1', '2 x 2'])
+        self.samples('clear')
+        self.samples('print', status=1)
+        self.samples('add', '1')
+        self.assertEqual(self.samples('print'), '1\ntotal 1\n')
+        self.samples('what', status=1)
+
+
 if __name__ == '__main__':
-    PROGRAMS = os.path.abspath(sys.argv[1])
+    PROGRAMS, TOOL = map(os.path.abspath, sys.argv[1:3])
     unittest.main(argv=sys.argv[:1], verbosity=2)

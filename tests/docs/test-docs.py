@@ -185,12 +185,13 @@ class Headers(unittest.TestCase):
                 self.compile([*COMPILER, '-xc', '-std=c11', '-pedantic'], header)
 
     def test_alone_as_cxx17(self):
-        compiler = shutil.which('c++') or shutil.which('clang++')
-        if not compiler:
+        compilers = [name for name in map(shutil.which, ('g++', 'clang++')) if name]
+        if not compilers:
             self.skipTest('no C++ compiler')
-        for header in headers():
-            with self.subTest(header=header):
-                self.compile([compiler, '-xc++', '-std=c++17'], header)
+        for compiler in compilers:
+            for header in [*headers(), 'pheap.hpp']:
+                with self.subTest(header=header, compiler=compiler):
+                    self.compile([compiler, '-xc++', '-std=c++17', '-pedantic'], header)
 
     def test_umbrella(self):
         included = set(re.findall(r'#include <(pheap/\w+\.h)>', read('include', 'pheap.h')))
