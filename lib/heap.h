@@ -60,17 +60,13 @@ enum ph_state {
  */
 struct ph_slab {
 	const char *first;   /* address of its first byte */
-	uint64_t reciprocal; /* 2^44 / size, rounded up; 0 for large objects */
+	uint64_t reciprocal; /* 2^64 / size, rounded up; 0 for large objects */
 	uint64_t start;	     /* offset of its first byte */
 	uint64_t size;	     /* bytes of an object */
 	uint64_t bits;	     /* offset of its bitmap */
-	/* The cache that took it over last, to which objects go when that thread frees
-	 * them. Compared, never followed: the thread may have ended. Atomic. */
-	const struct ph_tcache *home;
 	uint32_t granules;
 	uint32_t objects;
-	uint32_t magazine; /* of its class: where in struct ph_tcache */
-	uint8_t kind;	   /* enum pm_kind */
+	uint8_t kind; /* enum pm_kind */
 	uint8_t cls;
 	uint8_t born;	 /* its descriptor is on media; atomic, set under zone.lock */
 	uint8_t pending; /* its birth is in a record being built; zone.lock */
@@ -108,6 +104,21 @@ struct ph_central {
 	struct ph_slab *bin[PH_BINS + 1];
 } __attribute__((aligned(64)));
 
+/*
+ * What covers a granule of data. Beside the span's struct stands what a free finds an
+ * object's state and magazine by: it has the address only, and each further load on the
+ * way to them delays all that follows.
+ */
+struct ph_granule {
+	struct ph_slab *slab; /* NULL: none is loaded; atomic */
+	uint64_t reciprocal;  /* the slab's; 0 without one */
+	/* The cache that took the slab over last, to which objects go when that thread
+	 * frees them. Compared, never followed: the thread may have ended. Atomic. */
+	const struct ph_tcache *home;
+	uint32_t before;   /* bytes of the slab before this granule */
+	uint32_t magazine; /* of its class: where in struct ph_tcache */
+};
+
 struct ph_zone {
 	const struct pm_zone *pm;
 	const char *first; /* address of granule 0 */
@@ -118,7 +129,7 @@ struct ph_zone {
 	pthread_mutex_t lock;
 	uint8_t *overlay; /* the free-space tree with reservations; lines load on touch */
 	size_t tree_bytes;
-	struct ph_slab **map;  /* span of each granule, NULL: not loaded; atomic */
+	struct ph_granule *map;
 	uint8_t *backed;       /* one byte a chunk: file blocks are allocated */
 	uint32_t discover;     /* next granule to look at for unloaded slabs */
 	uint32_t unloaded_end; /* discovery is over when discover reaches it */

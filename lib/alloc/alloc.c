@@ -206,8 +206,10 @@ PHEAP_API FROM_A_LINE int pheap_free(pheap_t *heap, void *ptr)
 	struct ph_tcache *cache;
 	struct ph_magazine *mag;
 	struct ph_cached *top;
+	const struct ph_granule *granule;
+	struct ph_product product;
 	struct ph_slab *slab;
-	uint64_t inside, product;
+	uint64_t inside;
 	uint8_t *state;
 
 	if (ph_unlikely(!heap || ph_tls.id != heap->id))
@@ -215,18 +217,18 @@ PHEAP_API FROM_A_LINE int pheap_free(pheap_t *heap, void *ptr)
 	inside = (uintptr_t)ptr - (uintptr_t)heap->zone.first;
 	if (ph_unlikely(inside >= heap->zone.bytes))
 		return free_slow(heap, ptr);
-	slab = __atomic_load_n(&heap->zone.map[inside >> PM_GRANULE_SHIFT], __ATOMIC_ACQUIRE);
-	if (ph_unlikely(!slab))
+	granule = &heap->zone.map[inside >> PM_GRANULE_SHIFT];
+	slab = __atomic_load_n(&granule->slab, __ATOMIC_ACQUIRE);
+	product = ph_product(granule->before + inside % PM_GRANULE, granule->reciprocal);
+	if (ph_unlikely(product.fraction >= granule->reciprocal)) /* there may be no slab */
 		return free_slow(heap, ptr);
-	product = ((uintptr_t)ptr - (uintptr_t)slab->first) * slab->reciprocal;
-	state = &slab->state[ph_quotient(product)];
-	if (ph_unlikely(!ph_begins(product, slab->reciprocal) ||
-			__atomic_load_n(state, __ATOMIC_RELAXED) != PH_RESERVED))
+	state = &slab->state[product.quotient];
+	if (ph_unlikely(__atomic_load_n(state, __ATOMIC_RELAXED) != PH_RESERVED))
 		return free_slow(heap, ptr);
 	cache = ph_tls.cache;
-	mag = ph_magazine_of(cache, slab);
+	mag = ph_magazine_of(cache, granule);
 	top = mag->top;
-	if (ph_unlikely(!ph_at_home(cache, slab) || top == mag->limit))
+	if (ph_unlikely(!ph_at_home(cache, granule) || top == mag->limit))
 		return free_elsewhere(slab, ptr, state);
 	mag->top = top + 1;
 	ph_set_state(state, PH_FREE);

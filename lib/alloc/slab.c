@@ -163,7 +163,7 @@ static struct ph_slab *adopt(struct ph_tcache *cache, struct ph_central *central
 
 		if (slab) {
 			slab->owned = 1;
-			__atomic_store_n(&slab->home, cache, __ATOMIC_RELAXED);
+			ph_span_set_home(cache->heap, slab, cache);
 			place(cache->heap, central, slab);
 			return slab;
 		}

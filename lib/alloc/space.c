@@ -87,7 +87,7 @@ PHEAP_API int pheap_get_space(pheap_t *heap, struct pheap_space *space)
 	for (uint32_t g = 0, end = 0; g < zone->granules;) {
 		pthread_mutex_lock(&zone->lock);
 		for (end += TURN_GRANULES; g < end && g < zone->granules;)
-			g += add_span(heap, zone->map[g], space);
+			g += add_span(heap, zone->map[g].slab, space);
 		pthread_mutex_unlock(&zone->lock);
 	}
 	ph_zone_stats(heap, &stats);

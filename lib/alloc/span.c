@@ -322,13 +322,10 @@ static struct ph_slab *slab_make(struct pheap *heap, unsigned kind, unsigned cls
 	slab->size = size;
 	slab->reciprocal = kind == PM_KIND_SLAB ? ph_reciprocal(size) : 0;
 	slab->touched = 0;
-	slab->magazine =
-		(uint32_t)(offsetof(struct ph_tcache, mag) + cls * sizeof(struct ph_magazine));
 	slab->granules = granules;
 	slab->objects = objects;
 	slab->free = 0;
 	slab->low = 0;
-	slab->home = NULL;
 	slab->kind = (uint8_t)kind;
 	slab->cls = (uint8_t)cls;
 	slab->born = 0;
@@ -343,17 +340,30 @@ static struct ph_slab *slab_make(struct pheap *heap, unsigned kind, unsigned cls
 
 static void map_slab(struct ph_zone *zone, struct ph_slab *slab, struct ph_slab *value)
 {
-	uint32_t g = granule_of(zone, slab);
+	struct ph_granule *granule = &zone->map[granule_of(zone, slab)];
+
+	for (uint32_t i = 0; i < slab->granules; i++, granule++) {
+		granule->reciprocal = value ? value->reciprocal : 0;
+		granule->before = i * PM_GRANULE;
+		granule->magazine = (uint32_t)offsetof(struct ph_tcache, mag[slab->cls]);
+		__atomic_store_n(&granule->home, NULL, __ATOMIC_RELAXED);
+		__atomic_store_n(&granule->slab, value, __ATOMIC_RELEASE);
+	}
+}
+
+void ph_span_set_home(struct pheap *heap, const struct ph_slab *slab, const struct ph_tcache *home)
+{
+	struct ph_granule *granule = &heap->zone.map[granule_of(&heap->zone, slab)];
 
 	for (uint32_t i = 0; i < slab->granules; i++)
-		__atomic_store_n(&zone->map[g + i], value, __ATOMIC_RELEASE);
+		__atomic_store_n(&granule[i].home, home, __ATOMIC_RELAXED);
 }
 
 /* No loaded span there? On undamaged media that follows from the tree. */
 static bool unmapped(const struct ph_zone *zone, uint32_t granule, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
-		if (zone->map[granule + i])
+		if (zone->map[granule + i].slab)
 			return false;
 	return true;
 }
@@ -587,7 +597,7 @@ static struct ph_slab *load_covering(struct pheap *heap, uint32_t granule)
 {
 	struct ph_zone *zone = &heap->zone;
 	struct ph_tree tree = overlay_tree(heap);
-	struct ph_slab *slab = zone->map[granule];
+	struct ph_slab *slab = zone->map[granule].slab;
 
 	if (slab || !ph_tree_taken(&tree, granule))
 		return slab;
@@ -595,7 +605,7 @@ static struct ph_slab *load_covering(struct pheap *heap, uint32_t granule)
 		uint32_t head = order < 32 ? granule & ~((1u << order) - 1) : 0;
 		const struct pm_span *span = descriptor(heap, head);
 
-		if (zone->map[head]) /* another span, loaded: it does not cover us */
+		if (zone->map[head].slab) /* another span, loaded: it does not cover us */
 			continue;
 		if (!ph_tree_taken(&tree, head) || back_granules(heap, head, 1))
 			continue;
@@ -650,7 +660,7 @@ static void discover(struct pheap *heap, unsigned spans, uint64_t lines)
 		g = ph_tree_next_taken(&tree, g);
 		if (g >= zone->granules)
 			break;
-		slab = zone->map[g] ? zone->map[g] : load_span(heap, g);
+		slab = zone->map[g].slab ? zone->map[g].slab : load_span(heap, g);
 		g += slab ? slab->granules : 1;
 	}
 	__atomic_store_n(&zone->discover, g, __ATOMIC_RELAXED);

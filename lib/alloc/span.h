@@ -23,6 +23,7 @@
 #define PH_SPAN_H
 
 #include "heap.h"
+#include "sum.h"
 #include "buddy.h"
 
 struct ph_rec;
@@ -69,29 +70,25 @@ void ph_span_end(struct pheap *heap, struct ph_slab *slab);
 /* Keep the granule of a lane block out of use, whatever a damaged tree says of it. */
 void ph_span_keep(struct pheap *heap, uint64_t block);
 
-/* Fixed point of ph_slab.reciprocal: with sizes from 16 bytes, and offsets below a
- * megabyte, quotients are exact and products fit in a word. */
-#define PH_RECIPROCAL_BITS 44
+/*
+ * Which object of a slab is `inside` bytes into it, by the product of that and the
+ * reciprocal: the quotient is its upper word, and an object begins there if and only if
+ * the lower one, the fraction, is less than the reciprocal. Exact for sizes from 16 bytes
+ * on and offsets below a megabyte. Of a large object the quotient is 0, and none begins.
+ */
+struct ph_product {
+	uint64_t quotient, fraction;
+};
 
 static inline uint64_t ph_reciprocal(uint64_t size)
 {
-	return ((UINT64_C(1) << PH_RECIPROCAL_BITS) + size - 1) / size;
+	return UINT64_MAX / size + 1;
 }
 
-/* Which object of a slab is `inside` bytes into it, given the product of that and the
- * reciprocal. Of a large object all is 0. */
-static inline uint64_t ph_quotient(uint64_t product)
+static inline struct ph_product ph_product(uint64_t inside, uint64_t reciprocal)
 {
-	return product >> PH_RECIPROCAL_BITS;
-}
-
-/* Does an object begin there? If and only if the fraction is less than the reciprocal.
- * Never true of a large object. */
-static inline bool ph_begins(uint64_t product, uint64_t reciprocal)
-{
-	const unsigned up = 64 - PH_RECIPROCAL_BITS;
-
-	return product << up < reciprocal << up;
+	return (struct ph_product){(uint64_t)((ph_uint128)inside * reciprocal >> 64),
+				   inside * reciprocal};
 }
 
 /* The span that covers a granule, loaded from media; NULL: none, or no memory (errno). */
@@ -108,7 +105,7 @@ static inline bool ph_object_find(struct pheap *heap, uint64_t offset, struct ph
 	struct ph_slab *slab = NULL;
 
 	if (ph_likely(granule < zone->granules)) { /* not before the data area either */
-		slab = __atomic_load_n(&zone->map[granule], __ATOMIC_ACQUIRE);
+		slab = __atomic_load_n(&zone->map[granule].slab, __ATOMIC_ACQUIRE);
 		if (ph_unlikely(!slab))
 			slab = ph_span_load(heap, (uint32_t)granule);
 	}
@@ -117,11 +114,14 @@ static inline bool ph_object_find(struct pheap *heap, uint64_t offset, struct ph
 		return false;
 	}
 	object->slab = slab;
-	object->index = (uint32_t)ph_quotient((offset - slab->start) * slab->reciprocal);
+	object->index = (uint32_t)ph_product(offset - slab->start, slab->reciprocal).quotient;
 	object->start = slab->start + object->index * slab->size;
 	/* Behind the last object of a slab, or of a large object's last granule. */
 	return object->index < slab->objects && offset < object->start + slab->size;
 }
+
+/* Let objects of a slab go to this cache when its thread frees them; central.lock. */
+void ph_span_set_home(struct pheap *heap, const struct ph_slab *slab, const struct ph_tcache *home);
 
 /* Is what was found still there? For a second look under stripes: takes no lock. */
 static inline bool ph_object_still(const struct pheap *heap, const struct ph_object *object)
@@ -129,7 +129,7 @@ static inline bool ph_object_still(const struct pheap *heap, const struct ph_obj
 	const struct ph_slab *slab = object->slab;
 	uint64_t granule = (object->start - heap->zone.data) >> PM_GRANULE_SHIFT;
 
-	return __atomic_load_n(&heap->zone.map[granule], __ATOMIC_ACQUIRE) == slab &&
+	return __atomic_load_n(&heap->zone.map[granule].slab, __ATOMIC_ACQUIRE) == slab &&
 	       slab->start + object->index * slab->size == object->start;
 }
 
@@ -146,12 +146,15 @@ bool ph_span_discover(struct pheap *heap, unsigned spans);
  * the pace at which objects are handed out. */
 bool ph_span_discover_ahead(struct pheap *heap, uint32_t objects);
 
+static inline const struct ph_granule *ph_granule_at(const struct pheap *heap, const char *ptr)
+{
+	return &heap->zone.map[(uint64_t)(ptr - heap->zone.first) >> PM_GRANULE_SHIFT];
+}
+
 /* The span of an address that is known to lie in a loaded one. */
 static inline struct ph_slab *ph_slab_at(const struct pheap *heap, const char *ptr)
 {
-	uint64_t granule = (uint64_t)(ptr - heap->zone.first) >> PM_GRANULE_SHIFT;
-
-	return __atomic_load_n(&heap->zone.map[granule], __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&ph_granule_at(heap, ptr)->slab, __ATOMIC_ACQUIRE);
 }
 
 static inline uint8_t *ph_state_of(const struct ph_object *object)

@@ -420,10 +420,11 @@ static void send_home(struct ph_tcache *cache)
 
 void ph_tcache_push(struct ph_tcache *cache, const struct ph_slab *slab, struct ph_cached object)
 {
+	const struct ph_granule *granule = ph_granule_at(cache->heap, object.ptr);
 	struct ph_magazine *mag = &cache->mag[slab->cls];
 
 	ph_set_state(object.state, PH_FREE);
-	if (ph_unlikely(!ph_at_home(cache, slab))) {
+	if (ph_unlikely(!ph_at_home(cache, granule))) {
 		cache->away[cache->away_n++] = object;
 		cache->away_bytes += slab->size;
 		if (cache->away_n == PH_AWAY_MAX || cache->away_bytes > PH_AWAY_BYTES)

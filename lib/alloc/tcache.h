@@ -51,14 +51,14 @@ bool ph_tcache_refill(struct ph_tcache *cache, unsigned cls);
 void ph_tcache_push(struct ph_tcache *cache, const struct ph_slab *slab, struct ph_cached object);
 
 static inline struct ph_magazine *ph_magazine_of(struct ph_tcache *cache,
-						 const struct ph_slab *slab)
+						 const struct ph_granule *granule)
 {
-	return (struct ph_magazine *)(void *)((char *)cache + slab->magazine);
+	return (struct ph_magazine *)(void *)((char *)cache + granule->magazine);
 }
 
-static inline bool ph_at_home(const struct ph_tcache *cache, const struct ph_slab *slab)
+static inline bool ph_at_home(const struct ph_tcache *cache, const struct ph_granule *granule)
 {
-	return __atomic_load_n(&slab->home, __ATOMIC_RELAXED) == cache;
+	return __atomic_load_n(&granule->home, __ATOMIC_RELAXED) == cache;
 }
 
 /*

@@ -8,6 +8,7 @@
 #include <malloc.h>
 #include <pthread.h>
 
+#include "alloc/span.h"
 #include "alloc/tcache.h"
 #include "heap.h"
 
@@ -38,7 +39,7 @@ static size_t count_of(const struct ph_magazine *mag)
 
 static const struct ph_slab *slab_of(pheap_t *heap, const void *object)
 {
-	return heap->zone.map[(ph_off(heap, object) - heap->zone.data) / PM_GRANULE];
+	return ph_slab_at(heap, object);
 }
 
 /* Room of all magazines of a thread, which is what its bounds are about. */
@@ -288,7 +289,7 @@ static void *reserve_one(void *arg)
 {
 	objects[MANY - 1] = pheap_alloc(arg, 1024);
 	must(objects[MANY - 1]);
-	must(slab_of(arg, objects[MANY - 1])->home == ph_tcache_get(arg));
+	must(ph_at_home(ph_tcache_get(arg), ph_granule_at(arg, objects[MANY - 1])));
 	return NULL;
 }
 

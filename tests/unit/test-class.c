@@ -93,17 +93,15 @@ static void medium(void **state)
 }
 
 /*
- * With r = 2^44 / size, rounded up, for offsets up to the end of the rest behind the last
+ * With r = 2^64 / size, rounded up, for offsets up to the end of the rest behind the last
  * object: the high part of offset * r is the object's number, and the fraction is less
  * than r if and only if the object begins there. For an offset of i * size + k the
- * product is i * 2^44 + i * e + k * r, where e = r * size - 2^44 < size: both follow from
+ * product is i * 2^64 + i * e + k * r, where e = r * size - 2^64 < size: both follow from
  * (i + 1) * e < r, which is hardest for the last object. Starts and their neighbours are
  * tried as well.
  */
 static void reciprocals(void **state)
 {
-	const uint64_t one = UINT64_C(1) << PH_RECIPROCAL_BITS;
-
 	(void)state;
 	for (size_t c = 0; c < PH_CLASSES; c++) {
 		uint64_t size = ph_classes[c].size, objects = ph_classes[c].objects;
@@ -111,15 +109,15 @@ static void reciprocals(void **state)
 		uint64_t r = ph_reciprocal(size);
 
 		assert_true(bytes <= MIB(1));
-		assert_true((objects + 1) * (r * size - one) < r);
+		assert_true((objects + 1) * (r * size) < r); /* modulo 2^64 */
 		for (uint64_t i = 0; i <= objects; i++) {
 			const uint64_t inside[] = {0, 1, size / 2, size - 1};
 
 			for (unsigned k = 0; k < 4 && i * size + inside[k] < bytes; k++) {
-				uint64_t product = (i * size + inside[k]) * r;
+				struct ph_product product = ph_product(i * size + inside[k], r);
 
-				assert_int_equal(ph_quotient(product), i);
-				assert_true(ph_begins(product, r) == !inside[k]);
+				assert_int_equal(product.quotient, i);
+				assert_true((product.fraction < r) == !inside[k]);
 			}
 		}
 	}
@@ -127,8 +125,7 @@ static void reciprocals(void **state)
 	for (uint64_t size = 16; size <= KIB(512); size += 8) {
 		uint64_t r = ph_reciprocal(size);
 
-		assert_true((MIB(1) / size + 1) * (r * size - one) < r);
-		assert_true(r <= UINT64_MAX / MIB(1));
+		assert_true((MIB(1) / size + 1) * (r * size) < r);
 	}
 }
 
