@@ -216,25 +216,27 @@ bool ph_file_in_memory(const struct ph_file *file)
 	return fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC;
 }
 
-/* Holes hold nothing, and reading them in would allocate them. */
-int ph_file_write_back(struct ph_file *file, struct ph_persist *pm, struct ph_count *count)
+/* The next stretch from at on that is no hole: false, and ENXIO, where there is none. */
+static bool next_data(const struct ph_file *file, off_t *at, off_t *end)
 {
-	off_t at = 0, end;
-
 	if (file->fd < 0) {
-		ph_flush(pm, count, file->base, file->size);
-		return ph_fence(pm, count);
+		*end = (off_t)file->size;
+		errno = ENXIO;
+		return *at < *end;
 	}
-	while ((at = lseek(file->fd, at, SEEK_DATA)) >= 0) {
-		end = lseek(file->fd, at, SEEK_HOLE);
-		if (end < 0)
-			break;
+	*at = lseek(file->fd, *at, SEEK_DATA);
+	*end = *at < 0 ? -1 : lseek(file->fd, *at, SEEK_HOLE);
+	return *end >= 0;
+}
+
+/* Holes hold nothing, and reading them in would allocate them. */
+int ph_file_write_back(const struct ph_file *file, struct ph_persist *pm, struct ph_count *count)
+{
+	off_t end;
+
+	for (off_t at = 0; next_data(file, &at, &end); at = end)
 		ph_flush(pm, count, file->base + at, (size_t)(end - at));
-		at = end;
-	}
-	if (errno != ENXIO) /* which says: no data from here on */
-		return -EIO;
-	return ph_fence(pm, count);
+	return errno == ENXIO ? 0 : -EIO;
 }
 
 void ph_file_close(struct ph_file *file)

@@ -21,8 +21,8 @@ int ph_file_map(struct ph_file *file, const char *path);
 /* Is it on a memory file system, which no power cut survives? */
 bool ph_file_in_memory(const struct ph_file *file);
 
-/* Write everything back that ever was stored, by whichever process. */
-int ph_file_write_back(struct ph_file *file, struct ph_persist *pm, struct ph_count *count);
+/* Flush everything that ever was stored, by whichever process. The caller fences. */
+int ph_file_write_back(const struct ph_file *file, struct ph_persist *pm, struct ph_count *count);
 
 /* Let go of mapping, lock and file. */
 void ph_file_close(struct ph_file *file);

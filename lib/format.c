@@ -116,23 +116,22 @@ static void make_lanes(struct formatter *f, struct ph_tree *tree)
 	uint64_t n = f->file->size / BYTES_PER_LANE;
 	struct pm_span span = {.kind = PM_KIND_LANE, .granules = 1, .size = PM_GRANULE};
 	uint64_t first;
+	char *desc;
 
 	n = n < 1 ? 1 : n > 16 ? 16 : n;
 	first = f->zone.granules - n; /* at the end: the largest object begins at 0 */
+	desc = f->file->base + f->zone.desc + first * sizeof(span);
 	for (uint64_t i = 0; i < n; i++) {
-		uint64_t block = f->zone.data + (first + i) * PM_GRANULE;
-		char *desc = f->file->base + f->zone.desc + (first + i) * sizeof(span);
-
-		ph_store(f->pm, desc, &span, sizeof(span));
-		ph_store64(f->pm, f->file->base + PM_LANE_TABLE + i * 8, block);
-		ph_flush(f->pm, f->count, desc, sizeof(span));
-		ph_store_zero(f->pm, f->file->base + block, PM_PAGE);
-		ph_flush(f->pm, f->count, f->file->base + block, PM_PAGE);
+		ph_store(f->pm, desc + i * sizeof(span), &span, sizeof(span));
+		ph_store64(f->pm, f->file->base + PM_LANE_TABLE + i * 8,
+			   f->zone.data + (first + i) * PM_GRANULE);
 	}
+	ph_flush(f->pm, f->count, desc, n * sizeof(span));
 	ph_tree_assign(tree, (uint32_t)first, (uint32_t)n, false);
 }
 
-static int write_inside(struct formatter *f)
+/* Lane blocks, bitmaps, the other descriptors: all zero, as they are. */
+static void store_inside(struct formatter *f)
 {
 	struct ph_tree tree = {f->zone.levels, tree_get, tree_set, f};
 	struct pm_state state = {.epoch = ph_format_epoch(), .status = PM_STATUS_CLEAN};
@@ -144,9 +143,6 @@ static int write_inside(struct formatter *f)
 	ph_store(f->pm, base + f->zone.tree + 1, &whole, 1);
 	ph_tree_assign(&tree, f->zone.granules, (1u << f->zone.levels) - f->zone.granules, false);
 	make_lanes(f, &tree);
-	/* All between superblock B and the descriptors: tables, state, tree. */
-	ph_flush(f->pm, f->count, base + PM_STATE, f->zone.desc - PM_STATE);
-	return ph_fence(f->pm, f->count);
 }
 
 /* D3 for what exists from the beginning: all up to the descriptors, and the last
@@ -191,14 +187,13 @@ static void make_super(struct pm_super *super, const struct ph_file *file,
 	strcpy(super->layout, opts->layout); /* its length was checked */
 }
 
-static int write_super(struct ph_persist *pm, struct ph_count *count, char *base, uint64_t place,
-		       const struct pm_super *super)
+static void store_super(struct ph_persist *pm, char *base, uint64_t place,
+			const struct pm_super *super)
 {
 	struct pm_super twin = *super;
 
 	twin.sum = super_sum(&twin, place);
 	ph_store(pm, base + place, &twin, sizeof(twin));
-	return ph_persist_range(pm, count, base + place, sizeof(twin));
 }
 
 int ph_format(struct ph_persist *pm, struct ph_count *count, struct ph_file *file,
@@ -212,19 +207,19 @@ int ph_format(struct ph_persist *pm, struct ph_count *count, struct ph_file *fil
 	if ((err = back_blocks(&f)))
 		return err;
 	ph_store64(pm, file->base, PM_MAGIC_CREATING);
-	err = ph_persist_range(pm, count, file->base, 8);
-	if (!err && file->borrowed) { /* a new file is zero anyway */
-		ph_store_zero(pm, file->base + 8, f.zone.data - 8);
-		ph_flush(pm, count, file->base, f.zone.data);
-	}
+	/* Step 1. */
+	if ((err = ph_persist_range(pm, count, file->base, 8)))
+		return err;
 	make_super(&super, file, opts);
-	if (!err)
-		err = write_inside(&f);
-	if (!err)
-		err = write_super(pm, count, file->base, PM_SUPER_B, &super);
-	if (!err)
-		err = write_super(pm, count, file->base, PM_SUPER_A, &super);
-	return err;
+	store_super(pm, file->base, PM_SUPER_B, &super);
+	store_inside(&f);
+	/* All from superblock B to the descriptors: tables, state, tree. */
+	ph_flush(pm, count, file->base + PM_SUPER_B, f.zone.desc - PM_SUPER_B);
+	/* Step 2: orders all that before superblock A. */
+	if ((err = ph_fence(pm, count)))
+		return err;
+	store_super(pm, file->base, PM_SUPER_A, &super);
+	return 0;
 }
 
 /* ---- validate ----------------------------------------------------------------------------- */
@@ -368,20 +363,17 @@ int ph_format_validate(const char *base, uint64_t size, const char *name, struct
 	return err ? err : check_lanes(base, name);
 }
 
-int ph_format_mend(struct ph_persist *pm, struct ph_count *count, char *base,
-		   const struct pm_super *super)
+void ph_format_mend(struct ph_persist *pm, struct ph_count *count, char *base,
+		    const struct pm_super *super)
 {
 	static const uint64_t places[] = {PM_SUPER_A, PM_SUPER_B};
-	int err = 0;
 
-	for (unsigned i = 0; i < 2 && !err; i++) {
-		if (super_valid(base, places[i]) &&
-		    super_at(base, places[i])->sequence == super->sequence)
-			err = ph_persist_range(pm, count, base + places[i], sizeof(*super));
-		else
-			err = write_super(pm, count, base, places[i], super);
+	for (unsigned i = 0; i < 2; i++) {
+		if (!super_valid(base, places[i]) ||
+		    super_at(base, places[i])->sequence != super->sequence)
+			store_super(pm, base, places[i], super);
+		ph_flush(pm, count, base + places[i], sizeof(*super));
 	}
-	return err;
 }
 
 /* ---- verify in a private mapping ------------------------------------------------------------ */

@@ -12,15 +12,15 @@ struct ph_format_options {
 };
 
 /*
- * Make a pool in a mapped file (or memory: it is zeroed first).
+ * Make a pool in a mapped file, or in memory, that is all zero. Who calls this opens it
+ * then: until that has returned, it is no pool that anything may be kept in.
  *
  * PROTOCOL
- *   1 magic "creating" in superblock A; FENCE: orders it before all else. Open
- *     refuses the pool, create may take it over.
- *   2 zone, tree, lanes, tables, state; flush; FENCE: orders them before B
- *   3 superblock B; FENCE. Still refused: A says "creating".
- *   4 superblock A; FENCE. From its magic number on open accepts the pool, by B
- *     while A is torn.
+ *   1 magic "creating" in superblock A; flush; FENCE: orders it before all else. Open
+ *     refuses the pool, create may take it over, as it may while all is zero.
+ *   2 superblock B, zone, tree, lanes, tables, state; flush; FENCE: orders them before A
+ *   3 superblock A. From its magic number on open accepts the pool, by B while A is
+ *     torn. Open makes it durable, as it has to where a create was killed here.
  */
 int ph_format(struct ph_persist *pm, struct ph_count *count, struct ph_file *file,
 	      const struct ph_format_options *opts);
@@ -37,11 +37,11 @@ int ph_format_validate(const char *base, uint64_t size, const char *name, struct
 int ph_format_back(const struct ph_file *file);
 
 /*
- * Make both superblocks durable (a create that was killed may have left them
- * visible only), a damaged or older twin written anew from the one that counts.
+ * Flush both superblocks, a damaged or older twin written anew from the one that counts:
+ * create may have left A visible only. The caller fences.
  */
-int ph_format_mend(struct ph_persist *pm, struct ph_count *count, char *base,
-		   const struct pm_super *super);
+void ph_format_mend(struct ph_persist *pm, struct ph_count *count, char *base,
+		    const struct pm_super *super);
 
 /* Recover the pool in a private mapping and check all of it: 0 or -EUCLEAN. */
 int ph_format_verify(const struct ph_file *file, const char *path);

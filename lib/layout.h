@@ -77,7 +77,7 @@ _Static_assert(offsetof(struct pm_super, layout) == 96, "superblock");
 
 /*
  * State line: what changes while the pool is in use. One line, stored in the
- * order boot_id, status, epoch, so that a crash leaves a prefix of these.
+ * order boot_id (with PROCESS), status, epoch, so that a crash leaves a prefix of these.
  */
 struct pm_state {
 	uint64_t epoch;	  /* sealed (sum.h), random; the word is the key of all logs */

@@ -38,7 +38,7 @@ void ph_store(struct ph_persist *pm, void *dst, const void *src, size_t length)
 	char *d = dst;
 	const char *s = src;
 
-	if (pm->backend == PH_HOOK)
+	if (pm->backend >= PH_HOOK)
 		pm->hook->store(pm->hook_arg, dst, src, length);
 	/* Whole words by one store each, so that no reader sees half a reference. */
 	while (length && (uintptr_t)d % 8) {
@@ -89,6 +89,7 @@ void ph_flush(struct ph_persist *pm, struct ph_count *count, const void *addr, s
 		break;
 	case PH_NONE:
 	case PH_VOLATILE:
+	case PH_HOOK_NONE:
 		break;
 	}
 }
@@ -129,6 +130,9 @@ void ph_copy_nt(struct ph_persist *pm, struct ph_count *count, void *dst, const 
 		pm->hook->copy_nt(pm->hook_arg, dst, src, length);
 		memcpy(dst, src, length);
 		break;
+	case PH_HOOK_NONE:
+		pm->hook->store(pm->hook_arg, dst, src, length);
+		/* fallthrough */
 	case PH_NONE:
 	case PH_VOLATILE:
 		memcpy(dst, src, length);
@@ -153,6 +157,7 @@ int ph_fence(struct ph_persist *pm, struct ph_count *count)
 		break;
 	case PH_NONE:
 	case PH_VOLATILE:
+	case PH_HOOK_NONE:
 		/* A killed process keeps what it stored, in program order. */
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);
 		break;

@@ -27,11 +27,12 @@
 #include "layout.h"
 
 enum ph_backend {
-	PH_PMEM,     /* cache flushes and fences */
-	PH_MSYNC,    /* msync of whole pages */
-	PH_NONE,     /* PROCESS durability: no flush, no fence */
-	PH_VOLATILE, /* no media at all */
-	PH_HOOK,     /* every call goes to a hook: the crash simulator */
+	PH_PMEM,      /* cache flushes and fences */
+	PH_MSYNC,     /* msync of whole pages */
+	PH_NONE,      /* PROCESS durability: no flush, no fence */
+	PH_VOLATILE,  /* no media at all */
+	PH_HOOK,      /* every call goes to a hook: the crash simulator */
+	PH_HOOK_NONE, /* the same as PH_NONE: the hook is told of stores only */
 };
 
 /* What a thread, or recovery, has executed. Plain words: one writer each. */
@@ -59,10 +60,11 @@ struct ph_hook {
 
 struct ph_persist {
 	enum ph_backend backend;
-	const struct ph_hook *hook; /* with PH_HOOK only */
+	const struct ph_hook *hook; /* with PH_HOOK and PH_HOOK_NONE */
 	void *hook_arg;
 	int failed;	 /* atomic; negative code once a write-back failed */
 	bool auto_flush; /* pmem: the caches are durable too (eADR) */
+	bool pages;	 /* a flush writes whole pages back: msync */
 };
 
 /* Are the processor's caches written back when the power fails? libpmem then leaves
@@ -84,7 +86,7 @@ static inline int ph_persist_error(const struct ph_persist *pm)
 /* One aligned 8-byte store, with release order towards readers. */
 static inline void ph_store64(struct ph_persist *pm, void *dst, uint64_t value)
 {
-	if (__builtin_expect(pm->backend == PH_HOOK, 0))
+	if (__builtin_expect(pm->backend >= PH_HOOK, 0))
 		pm->hook->store(pm->hook_arg, dst, &value, sizeof(value));
 	__atomic_store_n((uint64_t *)dst, value, __ATOMIC_RELEASE);
 }

@@ -3,16 +3,18 @@
  *
  * PROTOCOL of open for writing, with what a crash after each step leaves
  *   1 lock, map, validate superblocks, state, zone and lane tables: no store
- *   2 a pool marked PROCESS by this boot is written back as a whole
+ *   2 a pool marked PROCESS by this boot is flushed as a whole
  *   3 recovery (replay.h): may run again
- *   4 state line: boot id, status, and last the new epoch; flush; FENCE: orders
- *     it before all records. All logs have ended: the epoch is their key.
+ *   4 state line: for PROCESS the boot id; FENCE: orders what 2 flushed before the
+ *     status, and what 3 wrote before the epoch, and the boot id before both
+ *   5 status, then the new epoch, in one line; superblocks (format.h); flush; FENCE:
+ *     orders them before all records. All logs have ended: the epoch is their key.
  *     Before the epoch: recovery runs again.
  *
  * PROTOCOL of close
- *   1 checkpoint: no live record is left; PROCESS: write everything back
- *   2 FENCE (within 1): orders that before the status
- *   3 status = CLEAN, flush, FENCE
+ *   1 checkpoint: no live record is left, and what they wrote is durable. PROCESS:
+ *     flush everything instead; FENCE: orders that before the status
+ *   2 status = CLEAN, flush, FENCE
  */
 #include "pool.h"
 
@@ -73,6 +75,13 @@ static enum ph_backend media_backend(const struct ph_file *file, unsigned flags)
 	return file->is_pmem || flags & PHEAP_FORCE_PMEM ? PH_PMEM : PH_MSYNC;
 }
 
+/* PROCESS durability. */
+static void flush_nothing(struct ph_persist *pm)
+{
+	pm->backend = pm->backend == PH_HOOK ? PH_HOOK_NONE : PH_NONE;
+	pm->pages = pm->auto_flush = false;
+}
+
 static int choose_durability(struct pheap *heap, const char *path, const struct pheap_options *opts)
 {
 	const struct ph_file *file = &heap->file;
@@ -90,8 +99,10 @@ static int choose_durability(struct pheap *heap, const char *path, const struct 
 				path);
 	heap->media.backend = media_backend(file, opts->flags);
 	heap->media.auto_flush = heap->media.backend == PH_PMEM && ph_auto_flush();
-	heap->pm.auto_flush = heap->media.auto_flush;
-	heap->pm.backend = heap->durability == PHEAP_PROCESS ? PH_NONE : heap->media.backend;
+	heap->media.pages = heap->media.backend == PH_MSYNC;
+	heap->pm = heap->media;
+	if (heap->durability == PHEAP_PROCESS)
+		flush_nothing(&heap->pm);
 	return 0;
 }
 
@@ -119,22 +130,25 @@ static void read_boot_id(uint8_t id[16])
 }
 
 /*
- * Mark the pool as in use and end all logs. The stores are to one line, which
- * keeps their order: no prefix of them has the new epoch and the old status.
+ * Steps 4 and 5: mark the pool as in use and end all logs. The stores are to one line,
+ * which keeps their order: no prefix of them has the new epoch and the old status.
  */
 static int start_epoch(struct pheap *heap)
 {
+	bool process = heap->durability == PHEAP_PROCESS;
 	struct pm_state *state = heap->state;
-	uint64_t boot[2] = {0}, status = PM_STATUS_POWER;
+	uint8_t boot[16];
+	int err;
 
-	if (heap->durability == PHEAP_PROCESS) {
-		status = PM_STATUS_PROCESS;
-		read_boot_id((uint8_t *)boot);
+	if (process) {
+		read_boot_id(boot);
+		ph_store(&heap->media, state->boot_id, boot, sizeof(boot));
 	}
-	ph_store64(&heap->media, &state->boot_id[0], boot[0]);
-	ph_store64(&heap->media, &state->boot_id[8], boot[1]);
-	ph_store64(&heap->media, &state->status, status);
+	if ((err = ph_fence(&heap->media, &heap->count)))
+		return err;
+	ph_store64(&heap->media, &state->status, process ? PM_STATUS_PROCESS : PM_STATUS_POWER);
 	ph_store64(&heap->media, &state->epoch, ph_format_epoch());
+	ph_format_mend(&heap->media, &heap->count, heap->view.base, &heap->super);
 	return ph_persist_range(&heap->media, &heap->count, state, sizeof(*state));
 }
 
@@ -158,7 +172,7 @@ static int check_unflushed(struct pheap *heap, const char *path, unsigned flags)
 			path);
 }
 
-/* Steps 2 to 4. */
+/* Steps 2 to 5. */
 static int recover(struct pheap *heap)
 {
 	struct pm_state *state = heap->state;
@@ -175,8 +189,6 @@ static int recover(struct pheap *heap)
 	if (!err) /* which also verifies the lanes of a pool that was closed cleanly */
 		err = ph_recover(&heap->media, &heap->count, heap->file.fd < 0 ? NULL : &heap->file,
 				 heap->view.base, heap->view.size, NULL);
-	if (!err)
-		err = ph_format_mend(&heap->media, &heap->count, heap->view.base, &heap->super);
 	return err ? err : start_epoch(heap);
 }
 
@@ -320,11 +332,14 @@ static struct pheap *borrow(void *base, uint64_t size, const struct pheap_option
 		return NULL;
 	heap->file = (struct ph_file){.fd = -1, .base = base, .size = size, .borrowed = true};
 	heap->readonly = opts->flags & PHEAP_READONLY;
-	heap->durability = hook ? PHEAP_POWER : PHEAP_PROCESS;
-	heap->pm.backend = hook ? PH_HOOK : PH_NONE;
-	heap->pm.hook = hook;
-	heap->pm.hook_arg = hook_arg;
-	heap->media = heap->pm;
+	heap->media = (struct ph_persist){.backend = hook ? PH_HOOK : PH_NONE,
+					  .hook = hook,
+					  .hook_arg = hook_arg,
+					  .pages = opts->flags & PHEAP_FORCE_MSYNC};
+	heap->pm = heap->media;
+	heap->durability = hook && opts->durability != PHEAP_PROCESS ? PHEAP_POWER : PHEAP_PROCESS;
+	if (heap->durability == PHEAP_PROCESS)
+		flush_nothing(&heap->pm);
 	return heap;
 }
 
@@ -368,8 +383,11 @@ static int settle_and_mark(struct pheap *heap)
 {
 	int err = ph_checkpoint(heap);
 
-	if (!err && heap->durability == PHEAP_PROCESS)
+	if (!err && heap->durability == PHEAP_PROCESS) {
 		err = ph_file_write_back(&heap->file, &heap->media, &heap->count);
+		if (!err) /* step 1 */
+			err = ph_fence(&heap->media, &heap->count);
+	}
 	if (err)
 		return err;
 	ph_store64(&heap->media, &heap->state->status, PM_STATUS_CLEAN);
@@ -404,7 +422,7 @@ PHEAP_API int pheap_close(pheap_t *heap)
 
 static const char *const backends[] = {
 	[PH_PMEM] = "pmem",	    [PH_MSYNC] = "msync",    [PH_NONE] = "none",
-	[PH_VOLATILE] = "volatile", [PH_HOOK] = "simulator",
+	[PH_VOLATILE] = "volatile", [PH_HOOK] = "simulator", [PH_HOOK_NONE] = "simulator, none",
 };
 
 PHEAP_API int pheap_get_info(pheap_t *heap, struct pheap_info *info)

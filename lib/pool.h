@@ -12,10 +12,11 @@
 /*
  * Create, or open and recover, a pool in size bytes of memory at base, page
  * aligned. No file, no lock, no allocation of blocks. With a hook every store,
- * flush and fence goes through it (PH_HOOK); without one the back end is
- * PH_NONE. opts as for pheap_create and pheap_open; of its flags only
- * PHEAP_READONLY and PHEAP_CHECK_FIRST count (readonly here still replays into
- * the memory, which is then the caller's private copy).
+ * flush and fence goes through it (PH_HOOK, or with PHEAP_PROCESS PH_HOOK_NONE; the
+ * default is PHEAP_POWER); without one the back end is PH_NONE. opts as for pheap_create
+ * and pheap_open; of its flags only these count: PHEAP_READONLY (which still replays into
+ * the memory, the caller's private copy then), PHEAP_CHECK_FIRST, and PHEAP_FORCE_MSYNC:
+ * the hook flushes whole pages. Memory to create a pool in is zero.
  */
 pheap_t *ph_pool_create_on(void *base, uint64_t size, const struct pheap_options *opts,
 			   const struct ph_hook *hook, void *hook_arg);

@@ -210,17 +210,17 @@ crashing:
 	if :: WITH(R_BACK_FIRST) -> d_step { roll_back() } :: else fi;
 #endif
 	d_step { replay() }
+#ifdef ROLLS_BACK
+	if
+	:: crashes < crashes_max -> goto crashing
+	:: !WITH(R_BACK_FIRST) -> d_step { roll_back() }
+	:: WITH(R_BACK_FIRST)
+	fi;
+#endif
 	if
 	:: crashes < crashes_max -> goto crashing
 	:: d_step { if :: !WITH(R_NO_FENCE_2) -> fence(RECOVERY) :: else fi }
 	fi;
-#ifdef ROLLS_BACK
-	if :: !WITH(R_BACK_FIRST) -> d_step { roll_back() } :: else fi;
-	if
-	:: crashes < crashes_max -> goto crashing
-	:: d_step { if :: !WITH(R_NO_FENCE_4) -> fence(RECOVERY) :: else fi }
-	fi;
-#endif
 	if
 	:: WITH(R_OLD_EPOCH) || WITH(R_EPOCH_FIRST)
 	:: else -> d_step { new_epoch() }

@@ -42,8 +42,7 @@ hidden byte line_of[WORDS], at[WORDS];
 #define R_UNDO_ANY_EPOCH 74	/* U1: and those of other epochs */
 #define R_UNDO_NO_SUM 75	/* U1: and torn entries */
 #define R_BACK_FIRST 76		/* rollback before replay */
-#define R_NO_FENCE_4 77		/* what rollback wrote is not fenced before the new epoch */
-#define R_NO_BACK_FLUSH 78	/* nor flushed */
+#define R_NO_BACK_FLUSH 78	/* what rollback wrote is not flushed */
 
 /* An operation: a set of words, and what is done to them. */
 #define REDO 0

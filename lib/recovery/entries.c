@@ -354,6 +354,5 @@ int ph_replay(struct ph_recovery *r)
 	if (!err)
 		err = ph_each_record(r, flush_record);
 	ph_flush_end(r);
-	/* Step 3. */
-	return err ? err : ph_fence(r->pm, r->count);
+	return err;
 }

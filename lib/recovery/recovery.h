@@ -135,7 +135,7 @@ int ph_each_record_merged(struct ph_recovery *r, ph_record_fn *fn);
 /* Judge all records: entries, extensions, what they say of lanes and undo logs. */
 int ph_judge_records(struct ph_recovery *r);
 
-/* Replay: flush the records, FENCE, apply them merged, flush what they wrote, FENCE. */
+/* Replay: flush the records, FENCE, apply them merged, flush what they wrote. */
 int ph_replay(struct ph_recovery *r);
 
 /* ---- rollback.c: undo logs -------------------------------------------------------------- */
@@ -143,7 +143,7 @@ int ph_replay(struct ph_recovery *r);
 /* Judge all live undo entries, as replay will leave their logs. */
 int ph_judge_undos(struct ph_recovery *r);
 
-/* Restore what they saved, the newest first; flush; FENCE. */
+/* Restore what they saved, the newest first; flush. */
 int ph_roll_back(struct ph_recovery *r);
 
 #endif

@@ -8,10 +8,10 @@
  *     file system is ENOSPC, and nothing has been written; flush the records;
  *     FENCE: they may have been visible, not durable, when their process was killed
  *   2 apply the records of all lanes, merged by stamp; flush
- *   3 FENCE: orders them before the rollback     replayed again: absolute entries
- *   4 roll back live undo entries, newest first, past the cache
- *   5 FENCE: orders that before the new epoch    both done again
- *   6 (pool.c) the new epoch: ends all rings and logs at once
+ *   3 roll back live undo entries, newest first, past the cache
+ *   4 (pool.c) FENCE: orders both before the new epoch, which ends all rings and logs
+ *     at once. Before that both are done again: entries are absolute, and live records
+ *     and undo entries write to different places, so 2 and 3 need no order on media
  *
  * Replay may run any number of times: what it reads (rings, extensions, undo
  * areas, settled, epoch) it never writes, but for `ended` of undo heads, which it
@@ -37,7 +37,7 @@ struct ph_recovered {
 /*
  * Recover the pool mapped at base, whose superblock and state line have been
  * validated. file: where blocks are allocated, NULL for a private mapping. done (may be NULL) says
- * what there was to do.
+ * what there was to do. The caller fences.
  */
 int ph_recover(struct ph_persist *pm, struct ph_count *count, const struct ph_file *file,
 	       char *base, uint64_t size, struct ph_recovered *done);

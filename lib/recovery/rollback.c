@@ -314,6 +314,5 @@ int ph_roll_back(struct ph_recovery *r)
 	for (uint32_t i = 0; i < r->nlanes * PM_UNDO_LOGS && !err; i++)
 		if (r->lanes[i / PM_UNDO_LOGS].undos[i % PM_UNDO_LOGS])
 			err = roll_back_log(r, &r->lanes[i / PM_UNDO_LOGS], i % PM_UNDO_LOGS);
-	/* Step 5. */
-	return err ? err : ph_fence(r->pm, r->count);
+	return err;
 }

@@ -75,7 +75,7 @@ static void flush_run(struct ph_recovery *r)
  * again, which costs ten times as much as the first time. */
 void ph_flush_target(struct ph_recovery *r, uint64_t offset, uint64_t length)
 {
-	uint64_t unit = r->pm->backend == PH_MSYNC ? PM_PAGE : PM_LINE;
+	uint64_t unit = r->pm->pages ? PM_PAGE : PM_LINE;
 
 	for (uint64_t i = offset / unit; i <= (offset + length - 1) / unit; i++) {
 		if (seen(&r->lines, i))

@@ -60,7 +60,7 @@ static void visit(struct pheap *heap, struct ph_count *count, struct ph_lane *la
 	ph_bitlock_take(&lane->lock);
 	if (lane->clock < u)
 		lane->clock = u;
-	if (heap->pm.backend == PH_MSYNC)
+	if (heap->pm.pages)
 		flush_pages(heap, count, lane->dirty, lane->ndirty);
 	else
 		for (uint32_t i = 0; i < lane->ndirty; i++)

@@ -212,11 +212,50 @@ static void make_room(struct plan *plan)
 		plan->prefix =
 			must_have(realloc(plan->prefix, plan->room_lines * sizeof(*plan->prefix)));
 		plan->old = must_have(realloc(plan->old, plan->room_lines * sizeof(*plan->old)));
+		plan->sector =
+			must_have(realloc(plan->sector, plan->room_lines * sizeof(*plan->sector)));
 	}
 	if (plan->room_words < sim->nword) {
 		plan->room_words = 2 * sim->nword;
 		plan->word = must_have(realloc(plan->word, plan->room_words * sizeof(*plan->word)));
 	}
+}
+
+/* ---- sectors ----------------------------------------------------------------------- */
+
+static void number_sectors(struct plan *plan)
+{
+	const struct sim *sim = plan->sim;
+	const uint64_t lines = SECTOR / SIM_LINE;
+
+	plan->sectors = 0;
+	for (size_t i = 0; i < sim->ndirty; i++) {
+		uint64_t sector = sim->dirty[i].number / lines;
+
+		plan->sector[i] = UINT32_MAX;
+		for (uint64_t n = sector * lines; n < (sector + 1) * lines; n++)
+			if (sim->where[n] && sim->where[n] - 1 < i)
+				plan->sector[i] = plan->sector[sim->where[n] - 1];
+		if (plan->sector[i] == UINT32_MAX)
+			plan->sector[i] = plan->sectors++;
+	}
+}
+
+/* Images by sectors, and how many. */
+static void plan_sectors(struct plan *plan)
+{
+	uint64_t limit = plan->limits.exhaustive;
+
+	number_sectors(plan);
+	plan->images = 1;
+	for (uint32_t i = 0; i < plan->sectors && plan->images <= limit; i++)
+		plan->images = capped(plan->images, 2, limit);
+	plan->mode = PLAN_ALL;
+	if (plan->images <= limit)
+		return;
+	plan->mode = PLAN_SAMPLE;
+	plan->images =
+		2 + 2 * (uint64_t)least(plan->sectors, plan->limits.singles) + plan->limits.samples;
 }
 
 void plan_make(struct plan *plan, const struct sim *sim, const struct plan_limits *limits,
@@ -232,6 +271,10 @@ void plan_make(struct plan *plan, const struct sim *sim, const struct plan_limit
 		plan->old[i] = 0;
 		while (plan->old[i] < line->n && line->unit[plan->old[i]].seq <= mark)
 			plan->old[i]++;
+	}
+	if (sim->pages) {
+		plan_sectors(plan);
+		return;
 	}
 	plan->images = count_all(sim, limits->exhaustive);
 	plan->mode = PLAN_ALL;
@@ -249,6 +292,7 @@ void plan_free(struct plan *plan)
 	free(plan->prefix);
 	free(plan->old);
 	free(plan->word);
+	free(plan->sector);
 	memset(plan, 0, sizeof(*plan));
 }
 
@@ -383,10 +427,55 @@ static void choose_random(struct plan *plan, uint64_t i)
 	}
 }
 
+static void set_sector(struct plan *plan, uint32_t sector, bool new)
+{
+	for (size_t n = 0; n < plan->sim->ndirty; n++)
+		if (plan->sector[n] == sector)
+			plan->prefix[n] = new ? plan->sim->dirty[n].n : 0;
+}
+
+/* Most of them old, most of them new, or about half. */
+static void choose_random_sectors(struct plan *plan, uint64_t i)
+{
+	uint64_t state = random_stream(plan->seed ^ UINT64_C(0x5ec7), i);
+	uint64_t style = random_below(&state, 3);
+
+	for (uint32_t n = 0; n < plan->sectors; n++) {
+		uint64_t r = random_below(&state, 8);
+
+		set_sector(plan, n, style == 0 ? r == 0 : style == 1 ? r != 0 : r < 4);
+	}
+}
+
+static void choose_sectors(struct plan *plan, uint64_t i)
+{
+	uint32_t singles = least(plan->sectors, plan->limits.singles);
+
+	if (plan->mode == PLAN_ALL) {
+		for (uint32_t n = 0; n < plan->sectors; n++)
+			set_sector(plan, n, i >> n & 1);
+	} else if (i < 2) {
+		choose_same(plan, i);
+	} else if (i < 2 + 2 * (uint64_t)singles) {
+		bool missing = i - 2 >= singles;
+
+		choose_same(plan, missing);
+		set_sector(plan, (uint32_t)pick(plan, (i - 2) % singles, plan->sectors), !missing);
+	} else if (i % 2) {
+		choose_random_sectors(plan, i);
+	} else {
+		choose_random(plan, i);
+	}
+}
+
 static void choose(struct plan *plan, uint64_t i)
 {
 	uint64_t singles = count_singles(plan);
 
+	if (plan->sim->pages) {
+		choose_sectors(plan, i);
+		return;
+	}
 	if (plan->mode == PLAN_ALL) {
 		choose_digits(plan, i);
 		return;
@@ -463,6 +552,17 @@ uint64_t plan_build(struct plan *plan, uint64_t i, struct scratch *scratch)
 		hash += put(scratch, word->offset, &unit);
 	}
 	return hash;
+}
+
+bool plan_whole(const struct plan *plan)
+{
+	for (size_t n = 0; n < plan->sim->ndirty; n++)
+		if (plan->prefix[n] < plan->sim->dirty[n].n)
+			return false;
+	for (size_t n = 0; n < plan->sim->nword; n++)
+		if (!plan->word[n])
+			return false;
+	return true;
 }
 
 /* ---- telling --------------------------------------------------------------------- */

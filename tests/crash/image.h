@@ -12,6 +12,11 @@
  *     (and none or all words), with what older operations left behind absent,
  *     present and at random; finally random choices.
  *
+ * Where the kernel writes pages back (sim->pages), the choice is between old and new for
+ * each 512-byte sector that has pending stores: all of them within the limit; else
+ * nothing, everything, each sector alone, each sector missing, random choices, every
+ * other one of them by lines.
+ *
  * Images are built in a scratch copy of the durable image. It remembers which
  * chunks of it were written, by the builder, by the library under test (through
  * scratch_hook) or by the program, so that going back costs little.
@@ -26,6 +31,7 @@
 /* ---- sets of chunks ------------------------------------------------------- */
 
 #define CHUNK 1024u
+#define SECTOR 512u
 
 struct pageset {
 	uint64_t chunks;
@@ -90,6 +96,11 @@ struct plan {
 	uint32_t *old;	  /* of each dirty line: units from before the operation */
 	bool *word;	  /* of each pending word: has it arrived? */
 	size_t room_lines, room_words;
+
+	/* sim->pages: of each dirty line its sector, numbered from 0 in order of their
+	 * first lines; how many there are. */
+	uint32_t *sector;
+	uint32_t sectors;
 };
 
 /*
@@ -102,6 +113,9 @@ void plan_free(struct plan *plan);
 
 /* Build image number i in a restored scratch of the same sim; gives its hash. */
 uint64_t plan_build(struct plan *plan, uint64_t i, struct scratch *scratch);
+
+/* Has everything arrived in the image built last? */
+bool plan_whole(const struct plan *plan);
 
 /* What has arrived in the image built last. */
 void plan_print(const struct plan *plan, FILE *to);

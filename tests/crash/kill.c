@@ -3,10 +3,23 @@
  */
 #include "kill.h"
 
+void kill_forget(struct sim *sim)
+{
+	for (unsigned i = 0; i < SIM_CPUS; i++)
+		sim->cpus[i].n = 0;
+}
+
+static void count_call(struct killer *killer)
+{
+	if (killer->calls && !--killer->calls)
+		longjmp(killer->death, 1);
+}
+
 static void kill_store(void *arg, void *dst, const void *src, size_t length)
 {
 	struct killer *killer = arg;
 
+	count_call(killer);
 	sim_store(killer->sim, dst, src, length);
 }
 
@@ -14,6 +27,7 @@ static void kill_copy_nt(void *arg, void *dst, const void *src, size_t length)
 {
 	struct killer *killer = arg;
 
+	count_call(killer);
 	if (killer->armed)
 		sim_store(killer->sim, dst, src, length);
 	else
@@ -24,6 +38,7 @@ static void kill_flush(void *arg, const void *addr, size_t length)
 {
 	struct killer *killer = arg;
 
+	count_call(killer);
 	sim_flush(killer->sim, addr, length);
 }
 
@@ -31,6 +46,7 @@ static int kill_fence(void *arg)
 {
 	struct killer *killer = arg;
 
+	count_call(killer);
 	if (killer->armed)
 		longjmp(killer->death, 1);
 	sim_fence(killer->sim);

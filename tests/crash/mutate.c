@@ -26,6 +26,7 @@ struct delayed {
 	char *dst;
 	size_t length;
 	bool copy;
+	bool fenced; /* msync: the fence has been, the store not yet */
 	char content[];
 };
 
@@ -98,6 +99,14 @@ static void catch_up(struct ph_persist *pm, struct ph_count *count)
 	}
 }
 
+static void fenced(struct ph_persist *pm, struct ph_count *count)
+{
+	if (!pm->pages)
+		catch_up(pm, count);
+	for (struct delayed *d = delayed; d; d = d->next)
+		d->fenced = true;
+}
+
 void site_stored(struct ph_persist *pm)
 {
 	struct ph_count count = {0};
@@ -105,6 +114,8 @@ void site_stored(struct ph_persist *pm)
 	if (delayed_fence == pm)
 		ph_fence(pm, &count);
 	delayed_fence = NULL;
+	if (delayed && delayed->fenced)
+		catch_up(pm, &count);
 }
 
 /* ---- the calls ------------------------------------------------------------ */
@@ -120,7 +131,7 @@ static void do_flush(enum mutation how, struct ph_persist *pm, struct ph_count *
 			delay(pm, addr, NULL, length);
 		break;
 	case MUTATE_OFF:
-		ph_flush(pm, count, (const char *)addr + PM_LINE, length);
+		ph_flush(pm, count, (const char *)addr + (pm->pages ? PM_PAGE : PM_LINE), length);
 		break;
 	default:
 		ph_flush(pm, count, addr, length);
@@ -139,7 +150,7 @@ static int do_fence(enum mutation how, struct ph_persist *pm, struct ph_count *c
 	}
 	delayed_fence = NULL;
 	err = ph_fence(pm, count);
-	catch_up(pm, count);
+	fenced(pm, count);
 	return err;
 }
 

@@ -7,6 +7,9 @@
  * most one site is mutated at a time, in every run of every heap, recovery included;
  * so one build serves all mutants, and the library itself knows nothing of them.
  *
+ * With msync a flush waits itself, and the fence behind it does nothing: a flush that is
+ * late is done behind the next store behind that fence.
+ *
  * mutate.c calls the real functions: what comes of a mutant is what the library would
  * do with that mistake in its source.
  */
@@ -19,7 +22,7 @@ enum mutation {
 	MUTATE_NOT,
 	MUTATE_OUT,   /* the call is left out */
 	MUTATE_LATE,  /* flush, copy: behind the next fence; fence: behind the next store */
-	MUTATE_OFF,   /* flush, copy: 64 bytes further on */
+	MUTATE_OFF,   /* flush, copy: 64 bytes further on; flush with msync: a page */
 	MUTATE_PLAIN, /* copy: by ordinary stores, which nothing flushes */
 	MUTATIONS,
 };

@@ -68,14 +68,53 @@ void op_table(struct run *run)
 	op_end(run, filled(run, pheap_root(run->heap), err));
 }
 
+/* Opened, and all of it flushed, or never to be flushed. */
+static void opened(struct run *run)
+{
+	if (run->heap)
+		run->unflushed = run->process;
+}
+
 bool op_open(struct run *run)
 {
-	if (!op_begin(run, "open", 0, 0))
+	if (!op_begin(run, run->process ? "open, PROCESS" : "open", 0, 0))
 		return false;
+	run->unflushed |= run->process;
 	run->heap = run_open_heap(run);
+	opened(run);
 	if (!op_end(run, code_of(run->heap)))
 		return false;
 	return oracle_verify(run);
+}
+
+bool op_open_process(struct run *run)
+{
+	bool ok;
+
+	run->process = true;
+	ok = op_open(run);
+	run->sim->silent = run->process;
+	return ok;
+}
+
+void op_inherit(struct run *run, bool process)
+{
+	char what[256];
+
+	kill_forget(run->sim);
+	sim_absorb_all(run->sim);
+	if (run->heap)
+		ph_pool_abandon(run->heap);
+	memset(run->held, 0, sizeof(run->held));
+	run->process = run->sim->silent = process;
+	run->heap = run_open_heap(run);
+	opened(run);
+	if (!run->heap)
+		run_fail(run, "open: %s", pheap_errormsg());
+	else if (!run->in_flight || !model_match(run->heap, &run->next, NULL, what, sizeof(what)))
+		run->next = run->now;
+	if (op_end(run, 0))
+		oracle_verify(run);
 }
 
 void op_cut(struct run *run)
@@ -104,9 +143,14 @@ void op_close(struct run *run)
 	if (!op_begin(run, "close", 0, 0))
 		return;
 	memset(run->held, 0, sizeof(run->held));
+	run->process = false;
+	if (run->sim)
+		run->sim->silent = false;
 	err = pheap_close(run->heap);
 	if (err != -EBUSY) /* gone, also where the last write-back failed */
 		run->heap = NULL;
+	if (!err)
+		run->unflushed = false;
 	if (op_end(run, err) && run->sim && !durably_clean(run))
 		run_fail(run, "the pool was closed, and a power cut leaves it in use");
 }

@@ -22,7 +22,14 @@
 void op_create(struct run *run);
 void op_table(struct run *run);
 bool op_open(struct run *run);
+bool op_open_process(struct run *run); /* with PROCESS durability, until it is closed */
 void op_close(struct run *run);
+
+/*
+ * The process was killed (kill.h), in the middle of an operation or behind one: the next
+ * one opens the pool, in the memory as it is, and finds the operation done or not.
+ */
+void op_inherit(struct run *run, bool process);
 
 /* Reserved memory. op_reserve gives the index in run->held, or -1. */
 int op_reserve(struct run *run, size_t size);

@@ -3,7 +3,8 @@
  *
  * Whatever image the failure model allows,
  *   - opening it succeeds (while the pool was being created it may be refused, with
- *     a clear error, and creating it anew succeeds),
+ *     a clear error, and creating it anew succeeds; what a power cut leaves of a pool in
+ *     use with PROCESS durability must be refused),
  *   - pheap_check finds nothing,
  *   - each operation that had returned has happened, and the one in flight happened
  *     whole or not at all,
@@ -107,28 +108,64 @@ static bool may_be_no_pool(const struct run *crashed)
 	return !crashed->now.exists;
 }
 
-/* A pool that was being created: refused clearly, and then made anew. */
-static void make_anew(struct run *run)
+/*
+ * A pool that was being created: refused clearly, and then made anew. Create takes over
+ * what says that it was being created, or is all zero, and empties it first.
+ */
+void run_make_anew(struct run *run)
 {
+	uint64_t magic;
+
 	if (errno != EUCLEAN || !*pheap_errormsg())
 		run_fail(run, "an unfinished pool: errno %d, not EUCLEAN: %s", errno,
 			 pheap_errormsg());
+	memcpy(&magic, run->base + PM_SUPER_A, sizeof(magic));
+	if (run_empty(run) && magic != PM_MAGIC_CREATING)
+		run_fail(run, "a file that is neither opened nor taken over by create");
 	run->heap = run_create_heap(run);
 	if (!run->heap)
 		run_fail(run, "creating anew: %s", pheap_errormsg());
-	run->now = (struct model){.exists = true};
+}
+
+/*
+ * The image is one of a pool in use with PROCESS durability. With all that was stored in
+ * it that is what a kill leaves. If not, it was a power cut: the machine has another boot
+ * id now, which to the library is the same as another one in the image.
+ */
+static bool cut_unflushed(struct run *run, const struct run *crashed)
+{
+	struct pm_state *state = (struct pm_state *)(void *)(run->base + PM_STATE);
+	char other[sizeof(state->boot_id)];
+
+	if (state->status != PM_STATUS_PROCESS || plan_whole(&crashed->plan))
+		return false;
+	memset(other, 0xb0, sizeof(other));
+	if (run->sim)
+		sim_user_store(run->sim, state->boot_id, other, sizeof(other));
+	else
+		scratch_user_store(run->scratch, state->boot_id, other, sizeof(other));
+	return true;
 }
 
 /* A crash has lost nothing that it may not lose, and left nothing behind. */
 static bool recover(struct run *run, const struct run *crashed)
 {
+	bool refused = cut_unflushed(run, crashed) && crashed->unflushed;
 	struct pheap_check_result result;
 
+	run->unflushed = crashed->unflushed;
 	run->heap = run_open_heap(run);
+	run->unflushed = false;
+	if (refused) {
+		if (run->heap || errno != EUCLEAN || !*pheap_errormsg())
+			run_fail(run, "a power cut after PROCESS, and the pool is not refused");
+		return false;
+	}
 	if (run->heap) {
 		decide(run, crashed);
 	} else if (may_be_no_pool(crashed)) {
-		make_anew(run);
+		run_make_anew(run);
+		run->now = (struct model){.exists = true};
 	} else {
 		run_fail(run, "open: %s", pheap_errormsg());
 	}

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "entropy.h"
+#include "msync.h"
 #include "random.h"
 #include "worker.h"
 
@@ -87,7 +88,7 @@ void run_fini(struct run *run)
 
 static void hook_of(const struct run *run, const struct ph_hook **hook, void **arg)
 {
-	*hook = run->sim ? &sim_hook : &scratch_hook;
+	*hook = !run->sim ? &scratch_hook : run->sim->pages ? &msync_hook : &sim_hook;
 	*arg = run->sim ? (void *)run->sim : (void *)run->scratch;
 	if (run->raw)
 		*hook = NULL;
@@ -95,6 +96,11 @@ static void hook_of(const struct run *run, const struct ph_hook **hook, void **a
 		*hook = run->rig->hook;
 		*arg = run->rig->hook_arg;
 	}
+}
+
+static unsigned msync_flag(const struct run *run)
+{
+	return run->rig->sim[0]->pages ? PHEAP_FORCE_MSYNC : 0;
 }
 
 /* What the library draws by chance must not depend on what ran before. */
@@ -107,8 +113,8 @@ pheap_t *run_open_heap(struct run *run)
 {
 	struct pheap_options opts = {
 		.struct_size = sizeof(opts),
-		.durability = PHEAP_POWER,
-		.flags = run->readonly ? PHEAP_READONLY : 0,
+		.durability = run->process ? PHEAP_PROCESS : PHEAP_POWER,
+		.flags = msync_flag(run) | (run->readonly ? PHEAP_READONLY : 0),
 	};
 	const struct ph_hook *hook;
 	void *arg;
@@ -123,13 +129,31 @@ pheap_t *run_create_heap(struct run *run)
 	struct pheap_options opts = {.struct_size = sizeof(opts),
 				     .size = run->rig->pool_size,
 				     .layout = "crash",
-				     .durability = PHEAP_POWER};
+				     .durability = PHEAP_POWER,
+				     .flags = msync_flag(run)};
 	const struct ph_hook *hook;
 	void *arg;
 
 	hook_of(run, &hook, &arg);
 	seed_library(run);
 	return ph_pool_create_on(run->base, run->rig->pool_size, &opts, hook, arg);
+}
+
+bool run_empty(struct run *run)
+{
+	static const char zero[CHUNK];
+	bool content = false;
+
+	for (uint64_t at = 0; at < run->rig->pool_size; at += CHUNK) {
+		if (!memcmp(run->base + at, zero, CHUNK))
+			continue;
+		content = true;
+		if (!run->sim)
+			scratch_user_store(run->scratch, run->base + at, zero, CHUNK);
+	}
+	if (run->sim)
+		sim_reset(run->sim, NULL);
+	return content;
 }
 
 /* ---- operations ------------------------------------------------------------- */
@@ -405,7 +429,14 @@ static void *explore(void *arg)
 	return NULL;
 }
 
-/* Every fence is crashed at; other points, and many images, by the policy. */
+/* It is in use with PROCESS durability: what matters is the order of its stores. */
+static bool nobody_flushes(const struct run *run)
+{
+	return run->process && run->heap;
+}
+
+/* Every fence is crashed at, and every store that nobody flushes; other points, and many
+ * images, by the policy. */
 static bool chosen(struct run *run, bool at_fence)
 {
 	const struct rig *rig = run->rig;
@@ -417,6 +448,8 @@ static bool chosen(struct run *run, bool at_fence)
 	run->brief = random_stream(rig->seed ^ 0xc4a5, run->point) % rig->policy.every != 0;
 	if (replaying(run))
 		return rig->replay.point[run->depth] == run->point;
+	if (nobody_flushes(run))
+		return run->brief = true;
 	return !run->brief || (at_fence && run->depth == 0);
 }
 
@@ -473,6 +506,8 @@ static void on_event(void *arg, enum sim_event event)
 	struct run *run = arg;
 	uint32_t every = run->rig->policy.store_every;
 
+	if (every && nobody_flushes(run))
+		every = 1;
 	if (run->rig->trace && !run->depth)
 		trace(run, event);
 	switch (event) {

@@ -112,6 +112,8 @@ struct run {
 	} held[RUN_HELD]; /* reserved objects */
 
 	bool readonly;	 /* open it for reading only */
+	bool process;	 /* with PROCESS durability: every store is a crash point */
+	bool unflushed;	 /* it was, and no close or open for POWER has returned since */
 	bool raw;	 /* an oracle's run without a hook: PROCESS durability */
 	bool failed;	 /* operations are skipped from now on */
 	uint64_t random; /* state: what random operations do */
@@ -148,6 +150,9 @@ void run_listen(struct run *run);
 /* Open the heap of a run; in simulated memory under its hook. Leaves errno. */
 pheap_t *run_open_heap(struct run *run);
 pheap_t *run_create_heap(struct run *run);
+
+/* Have its memory zero, as a file that was emptied. False: it was already. */
+bool run_empty(struct run *run);
 
 /* ---- operations, for ops.c ----------------------------------------------------- */
 
@@ -188,6 +193,9 @@ bool oracle_judge(struct run *run);
 
 /* Recover it in simulated memory, with crash points, and go on. */
 void oracle_nested(struct run *run);
+
+/* Nothing could be opened, in the middle of a creation: create takes that over. */
+void run_make_anew(struct run *run);
 
 /* The open heap of a run: does it hold `now`, and is it sound? */
 bool oracle_verify(struct run *run);

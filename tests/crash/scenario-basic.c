@@ -11,19 +11,27 @@ unsigned scenario_scale = 1;
 
 void setup_memory(struct run *run, int byte)
 {
+	const struct pm_zone *zone;
 	char *image = malloc(run->rig->pool_size);
+	uint64_t lane;
 
+	op_create(run);
+	op_close(run);
 	if (!image)
 		abort();
-	memset(image, byte, run->rig->pool_size);
-	memset(image, 0, PM_STATE); /* no pool was there */
+	memcpy(image, run->base, run->rig->pool_size);
+	zone = (const struct pm_zone *)(const void *)(image + PM_ZONE_TABLE);
+	memcpy(&lane, image + PM_LANE_TABLE, sizeof(lane));
+	memset(image + zone->data, byte, lane - zone->data);
 	sim_reset(run->sim, image);
 	free(image);
+	op_open(run);
 }
 
 void setup(struct run *run)
 {
-	op_create(run);
+	if (!run->heap)
+		op_create(run);
 	op_table(run);
 }
 

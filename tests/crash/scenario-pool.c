@@ -88,16 +88,7 @@ static void recovery(struct run *run)
 	op_write(run, 3, 0, 128);
 }
 
-/* A pool is made in memory that held something else. */
-static void create_over(struct run *run)
-{
-	setup_memory(run, 0x5a);
-	create(run);
-	op_close(run);
-	op_open(run);
-}
-
-static void expect_death(struct run *run, struct killer *killer)
+void expect_death(struct run *run, struct killer *killer)
 {
 	*killer = (struct killer){.sim = run->sim};
 	run->rig->hook = &kill_hook;
@@ -161,7 +152,6 @@ static void killed_over_end(struct run *run)
 
 const struct scenario scenarios_pool[] = {
 	{.name = "create", .fn = create, .nested = 200},
-	{.name = "create-over", .fn = create_over, .nested = 200},
 	{.name = "killed", .fn = killed, .nested = 300},
 	{.name = "killed-over-end", .fn = killed_over_end, .every = 4, .nested = 400, .weight = 4},
 	{.name = "close-open", .fn = close_open, .nested = 200},

@@ -25,6 +25,9 @@ extern const struct scenario scenarios_space[];
 extern const struct scenario scenarios_arena[];
 extern const struct scenario scenarios_pool[];
 extern const struct scenario scenarios_threads[];
+extern const struct scenario scenarios_create[];
+extern const struct scenario scenarios_process[];
+extern const struct scenario scenarios_msync[];
 
 /* For a library with points (points.h) only. */
 extern const struct scenario scenarios_concurrent[];
@@ -32,11 +35,15 @@ extern const struct scenario scenarios_concurrent[];
 /* How much longer a scenario that can be scaled is to be; 1 in the short form. */
 extern unsigned scenario_scale;
 
+/* From here on the process may be killed. */
+void expect_death(struct run *run, struct killer *killer);
+
 /* Create the pool and its table; with a few objects in slots 0 to 3. */
 void setup(struct run *run);
 void setup_objects(struct run *run);
 
-/* Before them: the memory is full of this byte, instead of zeros. */
+/* Before them: create the pool, and leave its free granules full of this byte, as if they
+ * had been used. */
 void setup_memory(struct run *run, int byte);
 
 #endif

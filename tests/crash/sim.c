@@ -303,6 +303,8 @@ static uint64_t place(const struct sim *sim, const void *addr, size_t length)
 
 void sim_store(struct sim *sim, void *dst, const void *src, size_t length)
 {
+	if (sim->silent)
+		sim_absorb_all(sim);
 	store_range(sim, place(sim, dst, length), src, length);
 	sim->stores++;
 	tell(sim, SIM_STORE);
@@ -412,6 +414,15 @@ void sim_user_store(struct sim *sim, void *dst, const void *src, size_t length)
 void sim_absorb(struct sim *sim, const void *addr, size_t length)
 {
 	store_range(sim, place(sim, addr, length), addr, length);
+}
+
+void sim_absorb_all(struct sim *sim)
+{
+	const uint64_t page = 4096;
+
+	for (uint64_t at = 0; at < sim->size; at += page)
+		if (memcmp(sim->work + at, sim->seen + at, page))
+			sim_absorb(sim, sim->work + at, page);
 }
 
 uint64_t sim_unseen(const struct sim *sim)

@@ -95,6 +95,8 @@ struct sim {
 	size_t nword, room_word;
 	struct sim_cpu cpus[SIM_CPUS];
 
+	bool pages;   /* written back by pages, which mixes sectors: msync.h */
+	bool silent;  /* nothing is flushed that would tell of plain stores: look for them */
 	bool mutated; /* what is flushed outside the pool is a mutant's: no harm */
 
 	struct pageset *stale; /* where durable has changed; may be NULL */
@@ -121,6 +123,9 @@ void sim_user_store(struct sim *sim, void *dst, const void *src, size_t length);
 
 /* Note what was stored into a range without being reported, in address order. */
 void sim_absorb(struct sim *sim, const void *addr, size_t length);
+
+/* The same, of all there are. */
+void sim_absorb_all(struct sim *sim);
 
 /* The offset of the first byte of work that nobody reported; SIM_NOWHERE: none. */
 uint64_t sim_unseen(const struct sim *sim);

@@ -10,9 +10,11 @@
  *	  --scale X  times X crash images
  *	  --tries N  try at most so many scenarios on a mutant, the likely ones first
  *
- * The table has a line for each mutant: its name, and the scenario that kills it, or
- * "survives", or "unreached". Without --update each mutant is run with the scenario
- * that the table names, and has to be killed; a mutant without a line is an error.
+ * The table has a line for each mutant: its name, and the scenario that kills it. Each
+ * mutant has to be killed: by that scenario, or with --update and --all by any. What no
+ * scenario can kill has no business in the library; --update writes "survives" or
+ * "unreached" behind it, for who makes a scenario, or removes the site. A mutant without
+ * a line is an error.
  *
  * A mutant's name is file:function:call:mutation, with "#2" behind the call where a
  * function has several. A mutant is killed when a scenario reports a failure, ends by
@@ -339,7 +341,7 @@ static void choose(int argc, char **argv)
 	}
 }
 
-/* Every chosen mutant is as the table says. */
+/* Every chosen mutant is killed. */
 static int judge(void)
 {
 	unsigned killed = 0, survived = 0, unreached = 0, wrong = 0;
@@ -350,9 +352,9 @@ static int judge(void)
 
 		if (!m->chosen)
 			continue;
-		if (!*m->known || (engine_find(m->known) && !engine_find(result))) {
+		if (!*m->known || !engine_find(result)) {
 			printf("FAILED: %s %s\n", m->name,
-			       *m->known ? "is no longer killed" : "is not in the table");
+			       *m->known ? "is not killed" : "is not in the table");
 			wrong++;
 		}
 		survived += !strcmp(result, SURVIVES);
@@ -366,10 +368,13 @@ static int judge(void)
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"update", no_argument, NULL, 'u'},	 {"jobs", required_argument, NULL, 'j'},
-		{"scale", required_argument, NULL, 's'}, {"verbose", no_argument, NULL, 'v'},
-		{"tries", required_argument, NULL, 't'}, {NULL, 0, NULL, 0}};
+	static const struct option options[] = {{"update", no_argument, NULL, 'u'},
+						{"jobs", required_argument, NULL, 'j'},
+						{"scale", required_argument, NULL, 's'},
+						{"verbose", no_argument, NULL, 'v'},
+						{"tries", required_argument, NULL, 't'},
+						{"all", no_argument, NULL, 'a'},
+						{NULL, 0, NULL, 0}};
 	bool update = false, all = false, sound;
 	int c;
 

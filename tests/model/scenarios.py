@@ -121,8 +121,8 @@ MODELS = {
             'R_UNDO_ANY_EPOCH': 'two crashes',
             'R_UNDO_NO_SUM': 'two lines',
             'R_BACK_FIRST': 'two lines',
-            'R_NO_FENCE_4': 'two crashes',
             'R_NO_BACK_FLUSH': 'two crashes',
+            'R_NO_FENCE_2': 'two crashes',
         },
     },
 }
