@@ -97,7 +97,20 @@ bool op_open_process(struct run *run)
 	return ok;
 }
 
-void op_inherit(struct run *run, bool process)
+/* Processes are killed in the open, at its first call of the hook, its second, and so on,
+ * until one gets through. */
+static void open_killed(struct run *run, struct killer *killer)
+{
+	volatile uint64_t call = 0;
+
+	setjmp(killer->death);
+	kill_forget(run->sim);
+	killer->calls = ++call;
+	run->heap = run_open_heap(run);
+	killer->calls = 0;
+}
+
+void op_inherit(struct run *run, bool process, struct killer *killer)
 {
 	char what[256];
 
@@ -105,9 +118,13 @@ void op_inherit(struct run *run, bool process)
 	sim_absorb_all(run->sim);
 	if (run->heap)
 		ph_pool_abandon(run->heap);
+	run->heap = NULL;
 	memset(run->held, 0, sizeof(run->held));
 	run->process = run->sim->silent = process;
-	run->heap = run_open_heap(run);
+	if (killer)
+		open_killed(run, killer);
+	else
+		run->heap = run_open_heap(run);
 	opened(run);
 	if (!run->heap)
 		run_fail(run, "open: %s", pheap_errormsg());

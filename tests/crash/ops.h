@@ -27,9 +27,10 @@ void op_close(struct run *run);
 
 /*
  * The process was killed (kill.h), in the middle of an operation or behind one: the next
- * one opens the pool, in the memory as it is, and finds the operation done or not.
+ * one opens the pool, in the memory as it is, and finds the operation done or not. With a
+ * killer others before it are killed while they open it.
  */
-void op_inherit(struct run *run, bool process);
+void op_inherit(struct run *run, bool process, struct killer *killer);
 
 /* Reserved memory. op_reserve gives the index in run->held, or -1. */
 int op_reserve(struct run *run, size_t size);

@@ -57,7 +57,7 @@ static void transactions(struct run *run)
 }
 
 const struct scenario scenarios_msync[] = {
-	{.name = "msync", .fn = single, .every = 2, .nested = 300, .weight = 4},
-	{.name = "msync-tx", .fn = transactions, .every = 2, .nested = 300, .weight = 4},
+	{.name = "msync", .fn = single, .every = 2, .nested = 300},
+	{.name = "msync-tx", .fn = transactions, .every = 2, .nested = 300},
 	{.name = NULL},
 };

@@ -71,7 +71,7 @@ static void killed(struct run *run, bool process)
 	for (unsigned i = 0; i < 12 * scenario_scale && !run->failed; i++) {
 		work_until_killed(run, &killer, 1 + dice(run, 60));
 		killer.calls = 0;
-		op_inherit(run, process);
+		op_inherit(run, process, i % 3 == 2 ? &killer : NULL);
 		op_set(run, 2);
 		if (!process) { /* all is durable, what others stored as well */
 			op_cut(run);
@@ -98,6 +98,9 @@ static void again(struct run *run)
 /* Killed with nothing to recover: what is visible is all there is. */
 static void settled(struct run *run)
 {
+	static struct killer killer;
+
+	expect_death(run, &killer);
 	setup_objects(run);
 	for (unsigned i = 0; i < 3; i++) {
 		op_close(run);
@@ -106,7 +109,7 @@ static void settled(struct run *run)
 		op_persist(run, 3, 64 * i, 64);
 		op_set(run, i);
 		op_persist_word(run, i); /* a checkpoint */
-		op_inherit(run, i == 1);
+		op_inherit(run, i == 1, i == 2 ? &killer : NULL);
 		op_retire(run, 10 + i);
 	}
 	op_close(run);

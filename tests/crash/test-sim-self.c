@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "image.h"
+#include "msync.h"
 #include "random.h"
 
 #define SIZE 65536u
@@ -237,6 +238,64 @@ static void test_words_over_stores(void **state)
 	fence();
 	assert_false(POSSIBLE({8, 2}));
 	assert_true(POSSIBLE({0, 1}, {8, 9}));
+}
+
+/* ---- P5: pages, in sectors ------------------------------------------------------------- */
+
+static uint64_t cut_images;
+static bool cut_mixed;
+
+/* In the middle of a write-back: of four dirty sectors any subset is there. */
+static void in_write_back(void *arg, enum sim_event event)
+{
+	(void)arg;
+	if (event != SIM_FENCE)
+		return;
+	cut_images = images();
+	cut_mixed = POSSIBLE({0, 0}, {512, 2}, {1024, 0}, {4096, 4}) &&
+		    POSSIBLE({0, 1}, {512, 0}, {1024, 3}, {4096, 0}) &&
+		    !POSSIBLE({0, 1}, {64, 0}); /* one sector */
+}
+
+static void test_sectors(void **state)
+{
+	(void)state;
+	sim->pages = true;
+	store(0, 1);
+	store(64, 1);
+	store(512, 2);
+	store(1024, 3);
+	store(4096, 4);
+	assert_int_equal(images(), 16);
+	sim->event = in_write_back;
+	msync_hook.flush(sim, sim->work + 600, 8);
+	sim->event = NULL;
+	assert_int_equal(cut_images, 16);
+	assert_true(cut_mixed);
+	/* The whole page is durable, the other one is not, and no fence was needed. */
+	assert_int_equal(images(), 2);
+	assert_true(POSSIBLE({0, 1}, {64, 1}, {512, 2}, {1024, 3}, {4096, 0}));
+	assert_true(POSSIBLE({4096, 4}));
+	assert_int_equal(msync_hook.fence(sim), 0);
+	assert_int_equal(images(), 2);
+}
+
+/* A copy is stores, and its own write-back. */
+static void test_msync_copy(void **state)
+{
+	const uint64_t words[] = {7, 8};
+
+	(void)state;
+	sim->pages = true;
+	store(2048, 1);
+	sim->event = in_write_back;
+	msync_hook.copy_nt(sim, sim->work + 512, words, sizeof(words));
+	sim->event = NULL;
+	assert_int_equal(cut_images, 4);
+	assert_int_equal(images(), 1);
+	assert_true(POSSIBLE({512, 7}, {520, 8}, {2048, 1}));
+	assert_int_equal(sim->unseen, 0);
+	assert_int_equal(sim_unseen(sim), SIM_NOWHERE);
 }
 
 /* ---- stores that nobody reported ----------------------------------------------------------- */
@@ -495,6 +554,7 @@ int main(void)
 		TEST(test_atoms),	  TEST(test_silent_stores),
 		TEST(test_flush),	  TEST(test_fence_of_another),
 		TEST(test_words),	  TEST(test_words_over_stores),
+		TEST(test_sectors),	  TEST(test_msync_copy),
 		TEST(test_unseen),	  TEST(test_plans),
 		TEST(test_sampled_plan),  TEST(test_reset),
 		TEST(test_toy),

@@ -205,6 +205,32 @@ static void without_media(void **state)
 	assert_false(ph_logs(&pm));
 }
 
+/* PROCESS under a hook: it is told of stores, a copy past the cache is one of them, and
+ * nothing is flushed. */
+static void stores_only(void **state)
+{
+	struct ph_persist pm = hooked();
+	struct ph_count count = {0}, zero = {0};
+	uint64_t words[8];
+
+	(void)state;
+	pm.backend = PH_HOOK_NONE;
+	fill_pattern(words, sizeof(words), 7);
+	ph_copy_nt(&pm, &count, area, words, sizeof(words));
+	ph_store64(&pm, area + 64, words[1]);
+	ph_store(&pm, area + 72, words, 16);
+	ph_flush(&pm, &count, area, 128);
+	assert_int_equal(ph_fence(&pm, &count), 0);
+	assert_memory_equal(&count, &zero, sizeof(count));
+	assert_int_equal(nevents, 3);
+	for (size_t i = 0; i < nevents; i++)
+		assert_int_equal(events[i].what, 's');
+	assert_memory_equal(area, words, sizeof(words));
+	assert_memory_equal(area + 64, &words[1], 8);
+	assert_memory_equal(area + 72, words, 16);
+	assert_true(ph_logs(&pm));
+}
+
 /* A cache flush on memory is a flush wherever the memory is. */
 static void on_pmem(void **state)
 {
@@ -228,7 +254,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(order_of_calls), cmocka_unit_test(counts_lines),
 		cmocka_unit_test(failure_sticks), cmocka_unit_test(store_any_bytes),
-		cmocka_unit_test(without_media),  cmocka_unit_test(on_pmem),
+		cmocka_unit_test(without_media),  cmocka_unit_test(stores_only),
+		cmocka_unit_test(on_pmem),
 	};
 
 	test_init(argc, argv);
