@@ -20,6 +20,51 @@ static struct pm_state *state_of(char *memory)
 	return (struct pm_state *)(void *)(memory + PM_STATE);
 }
 
+/* ---- fences --------------------------------------------------------------------------- */
+
+static unsigned fences;
+
+static void count_fence(struct media *media)
+{
+	(void)media;
+	fences++;
+}
+
+/* Those that the protocols of format.h, pool.h and replay.h name, and no other. */
+static void fences_of_open(void **state)
+{
+	struct media media;
+	pheap_tx_t *tx;
+	pheap_t *heap;
+	char *object;
+
+	(void)state;
+	media_init(&media, MIB(8));
+	media.fenced = count_fence;
+	heap = create_on(media.seen, media.size, &media);
+	assert_int_equal(fences, 2 + 2);
+	fences = 0;
+	close_pool(heap); /* nothing to settle */
+	assert_int_equal(fences, 1);
+	fences = 0;
+	heap = open_on(media.seen, media.size, &media);
+	assert_int_equal(fences, 2);
+
+	publish_root(heap, 64, 7);
+	object = pheap_ptr(heap, *pheap_root(heap));
+	tx = assert_made(pheap_tx_begin(heap));
+	assert_ok(pheap_tx_snapshot(tx, object, 64));
+	memset(object, 0, 64);
+	assert_ok(pheap_set(heap, assert_made(pheap_named_root(heap, "A")), 0));
+	ph_pool_abandon(heap);
+	fences = 0;
+	heap = open_on(media.seen, media.size, &media); /* replay and rollback */
+	assert_int_equal(fences, 3);
+	assert_true(has_pattern(pheap_ptr(heap, *pheap_root(heap)), 64, 7));
+	close_pool(heap);
+	media_free(&media);
+}
+
 /* ---- many undo entries ---------------------------------------------------------------- */
 
 #define POOL MIB(64)
@@ -315,9 +360,8 @@ static void records_into_lanes(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(many_undo_entries),
-		cmocka_unit_test(damaged_undo_entry),
-		cmocka_unit_test(many_full_rings),
+		cmocka_unit_test(fences_of_open),     cmocka_unit_test(many_undo_entries),
+		cmocka_unit_test(damaged_undo_entry), cmocka_unit_test(many_full_rings),
 		cmocka_unit_test(records_into_lanes),
 	};
 
