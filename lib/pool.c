@@ -5,11 +5,11 @@
  *   1 lock, map, validate superblocks, state, zone and lane tables: no store
  *   2 a pool marked PROCESS by this boot is flushed as a whole
  *   3 recovery (replay.h): may run again
- *   4 state line: for PROCESS the boot id; FENCE: orders what 2 flushed before the
- *     status, and what 3 wrote before the epoch, and the boot id before both
- *   5 status, then the new epoch, in one line; superblocks (format.h); flush; FENCE:
- *     orders them before all records. All logs have ended: the epoch is their key.
- *     Before the epoch: recovery runs again.
+ *   4 for PROCESS the boot id, in the state line; FENCE: orders what 2 flushed before
+ *     the status, and what 3 wrote before the epoch
+ *   5 status, then the new epoch, in the same line; superblocks (format.h); flush;
+ *     FENCE: orders them before all records. All logs have ended: the epoch is their
+ *     key. Before the epoch: recovery runs again.
  *
  * PROTOCOL of close
  *   1 checkpoint: no live record is left, and what they wrote is durable. PROCESS:
