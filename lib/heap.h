@@ -81,6 +81,7 @@ struct ph_slab {
 	uint32_t room;	       /* objects for which there are states and bits */
 	uint8_t owned;	       /* by a thread's cache; central.lock */
 	uint8_t bin;	       /* its list: see slab.h; central.lock */
+	uint8_t shelf;	       /* where that is: of who owned it last; central.lock */
 
 	uint8_t state[] __attribute__((aligned(64)));
 };
@@ -98,10 +99,16 @@ struct ph_object {
 #define PH_BIN_EMPTY PH_BINS
 #define PH_BIN_NONE 255u
 
+/* A few sets of lists, so that threads find slabs that they had before. */
+#define PH_SHELVES 4u
+struct ph_shelf {
+	struct ph_slab *bin[PH_BINS + 1];
+};
+
 /* A size class: where magazines are filled from and drained to. */
 struct ph_central {
 	uint64_t lock; /* bit lock */
-	struct ph_slab *bin[PH_BINS + 1];
+	struct ph_shelf shelf[PH_SHELVES];
 } __attribute__((aligned(64)));
 
 /*
@@ -234,6 +241,8 @@ struct ph_tcache {
 	uint32_t limbo_first, limbo_n; /* a ring */
 	uint64_t limbo_bytes;
 	uint64_t slot_bytes; /* of the objects for which magazines have room */
+	bool shares;	     /* counted in heap.sharers */
+	uint8_t shelf;	     /* where its slabs are put */
 	uint32_t slots;	     /* room in magazines */
 	uint32_t denied;     /* times that a magazine could not grow */
 	uint32_t hand;	     /* class whose magazine was last made smaller for another */
@@ -311,8 +320,8 @@ struct pheap {
 	pthread_mutex_t root_lock;
 
 	struct ph_tcache *caches; /* registry lock */
-	uint32_t ncaches;	  /* registry lock */
-	uint64_t share;		  /* bytes that the magazines of each have room for; atomic */
+	uint32_t next_shelf;	  /* of caches, in turn; registry lock */
+	uint32_t sharers;	  /* caches that need more than the least share; atomic */
 	uint32_t kept;		  /* granules of slabs in PH_BIN_EMPTY; atomic */
 	uint32_t kept_hand;	  /* class that gave one back last; atomic */
 	struct ph_count count;	  /* of threads that have ended or have no cache, of open */

@@ -6,6 +6,7 @@
 #include "tx/lane.h"
 #include "large.h"
 #include "span.h"
+#include "tcache.h"
 
 /* Spans looked at in one go where the pool has no granule left. */
 #define DISCOVER_SPANS 8u
@@ -14,6 +15,10 @@
  * than a megabyte of them. */
 #define KEPT_PART 128u
 #define KEPT_LEAST 16u
+/* Beyond that, one goes whenever objects have come back so many times. Beyond this part of
+ * the pool they go at once. */
+#define KEPT_TURNS 16u
+#define KEPT_MOST_PART 4u
 
 static void lock(struct ph_central *central)
 {
@@ -35,9 +40,10 @@ static unsigned bin_of(const struct ph_slab *slab)
 }
 
 /* Changed under the lock; that there is an empty one is looked at without. */
-static void set_head(struct ph_central *central, unsigned bin, struct ph_slab *slab)
+static void set_head(struct ph_central *central, const struct ph_slab *at, unsigned bin,
+		     struct ph_slab *slab)
 {
-	__atomic_store_n(&central->bin[bin], slab, __ATOMIC_RELAXED);
+	__atomic_store_n(&central->shelf[at->shelf].bin[bin], slab, __ATOMIC_RELAXED);
 }
 
 static void unlink_slab(struct pheap *heap, struct ph_central *central, struct ph_slab *slab)
@@ -45,7 +51,7 @@ static void unlink_slab(struct pheap *heap, struct ph_central *central, struct p
 	if (slab->prev)
 		slab->prev->next = slab->next;
 	else
-		set_head(central, slab->bin, slab->next);
+		set_head(central, slab, slab->bin, slab->next);
 	if (slab->next)
 		slab->next->prev = slab->prev;
 	if (slab->bin == PH_BIN_EMPTY)
@@ -57,67 +63,85 @@ static void link_slab(struct pheap *heap, struct ph_central *central, struct ph_
 		      unsigned bin)
 {
 	slab->prev = NULL;
-	slab->next = central->bin[bin];
+	slab->next = central->shelf[slab->shelf].bin[bin];
 	if (slab->next)
 		slab->next->prev = slab;
-	set_head(central, bin, slab);
+	set_head(central, slab, bin, slab);
 	slab->bin = (uint8_t)bin;
 	if (bin == PH_BIN_EMPTY)
 		__atomic_fetch_add(&heap->kept, slab->granules, __ATOMIC_RELAXED);
 }
 
-/* Put a slab on the list where it belongs now. True: it is empty. */
-static bool place(struct pheap *heap, struct ph_central *central, struct ph_slab *slab)
+/* Put a slab on the list where it belongs now. */
+static void place(struct pheap *heap, struct ph_central *central, struct ph_slab *slab)
 {
 	unsigned bin = bin_of(slab);
 
 	if (bin == slab->bin)
-		return false;
+		return;
 	if (slab->bin != PH_BIN_NONE)
 		unlink_slab(heap, central, slab);
 	if (bin != PH_BIN_NONE)
 		link_slab(heap, central, slab, bin);
-	return bin == PH_BIN_EMPTY;
 }
 
 /* Unlink one slab of which everything is available. */
 static struct ph_slab *pop_empty(struct pheap *heap, struct ph_central *central)
 {
-	struct ph_slab *slab;
+	struct ph_slab *slab = NULL;
 
-	if (!__atomic_load_n(&central->bin[PH_BIN_EMPTY], __ATOMIC_RELAXED))
-		return NULL;
-	lock(central);
-	slab = central->bin[PH_BIN_EMPTY];
-	if (slab)
-		unlink_slab(heap, central, slab);
-	unlock(central);
+	for (unsigned i = 0; i < PH_SHELVES && !slab; i++) {
+		struct ph_slab **head = &central->shelf[i].bin[PH_BIN_EMPTY];
+
+		if (!__atomic_load_n(head, __ATOMIC_RELAXED))
+			continue;
+		lock(central);
+		slab = *head;
+		if (slab)
+			unlink_slab(heap, central, slab);
+		unlock(central);
+	}
 	return slab;
 }
 
-/* More empty slabs than are worth keeping? */
-static bool too_many_kept(struct pheap *heap)
+static uint64_t kept(const struct pheap *heap)
 {
-	uint64_t in_use = __atomic_load_n(&heap->zone.granules_slab, __ATOMIC_RELAXED);
-	uint64_t most = in_use / KEPT_PART;
-
-	return __atomic_load_n(&heap->kept, __ATOMIC_RELAXED) >
-	       (most > KEPT_LEAST ? most : KEPT_LEAST);
+	return __atomic_load_n(&heap->kept, __ATOMIC_RELAXED);
 }
 
-/* Objects have come back. Of empty slabs beyond what is kept, one of each class goes in
- * turn: what stays are those of classes that need them. No lock may be held. */
-static void end_some(struct pheap *heap)
+/* More empty slabs than are worth keeping? */
+static bool too_many_kept(const struct pheap *heap)
 {
-	for (unsigned vain = 0; too_many_kept(heap) && vain <= PH_CLASSES; vain++) {
+	uint64_t in_use = __atomic_load_n(&heap->zone.granules_slab, __ATOMIC_RELAXED);
+
+	return kept(heap) > KEPT_LEAST && kept(heap) > in_use / KEPT_PART;
+}
+
+/* One empty slab of each class goes in turn: what stays are those of classes that need
+ * them. False where there is none. No lock may be held. */
+static bool end_one(struct pheap *heap)
+{
+	for (unsigned i = 0; i < PH_CLASSES; i++) {
 		unsigned cls = __atomic_fetch_add(&heap->kept_hand, 1, __ATOMIC_RELAXED);
 		struct ph_slab *slab = pop_empty(heap, &heap->central[cls % PH_CLASSES]);
 
-		if (!slab)
-			continue;
-		ph_span_end(heap, slab);
-		vain = 0;
+		if (slab) {
+			ph_span_end(heap, slab);
+			return true;
+		}
 	}
+	return false;
+}
+
+/* Objects have come back. No lock may be held. */
+static void end_some(struct pheap *heap)
+{
+	static __thread unsigned turn;
+
+	if (++turn % KEPT_TURNS == 0 && too_many_kept(heap))
+		end_one(heap);
+	while (kept(heap) > heap->zone.granules / KEPT_MOST_PART && end_one(heap))
+		;
 }
 
 void ph_slab_offer(struct pheap *heap, struct ph_slab *slab)
@@ -154,21 +178,33 @@ static uint32_t take_from(struct ph_slab *slab, struct ph_cached *end, uint32_t 
 	return taken;
 }
 
-/* The fullest slab of a class, or, if it must be, an empty one, becomes the caller's.
- * NULL where there is none. */
-static struct ph_slab *adopt(struct ph_tcache *cache, struct ph_central *central, bool must)
+/* The fullest slab of a class, or, if it must be, an empty one, from the caller's shelf or
+ * else from another; NULL where there is none. */
+static struct ph_slab *choose(const struct ph_tcache *cache, const struct ph_central *central,
+			      bool must)
 {
-	for (unsigned b = 0; b < PH_BINS + must; b++) {
-		struct ph_slab *slab = central->bin[b];
+	for (unsigned i = 0; i < PH_SHELVES; i++) {
+		const struct ph_shelf *shelf = &central->shelf[(cache->shelf + i) % PH_SHELVES];
 
-		if (slab) {
-			slab->owned = 1;
-			ph_span_set_home(cache->heap, slab, cache);
-			place(cache->heap, central, slab);
-			return slab;
-		}
+		for (unsigned b = 0; b < PH_BINS + must; b++)
+			if (shelf->bin[b])
+				return shelf->bin[b];
 	}
 	return NULL;
+}
+
+/* One becomes the caller's. */
+static struct ph_slab *adopt(struct ph_tcache *cache, struct ph_central *central, bool must)
+{
+	struct ph_slab *slab = choose(cache, central, must);
+
+	if (slab) {
+		slab->owned = 1;
+		place(cache->heap, central, slab); /* off its list */
+		slab->shelf = cache->shelf;
+		ph_span_set_home(cache->heap, slab, cache);
+	}
+	return slab;
 }
 
 static uint32_t take_owned(struct ph_tcache *cache, unsigned cls, struct ph_cached *objects,
@@ -195,13 +231,19 @@ static uint32_t take_owned(struct ph_tcache *cache, unsigned cls, struct ph_cach
 	return taken;
 }
 
-static int add_slab(struct pheap *heap, unsigned cls)
+static int add_slab(struct ph_tcache *cache, unsigned cls)
 {
+	struct pheap *heap = cache->heap;
 	struct ph_slab *slab;
-	int err = ph_span_reserve(heap, PM_KIND_SLAB, cls, 0, &slab);
+	int err;
 
-	if (!err)
+	if (too_many_kept(heap)) /* of other classes */
+		end_one(heap);
+	err = ph_span_reserve(heap, PM_KIND_SLAB, cls, 0, &slab);
+	if (!err) {
+		slab->shelf = cache->shelf;
 		ph_slab_offer(heap, slab);
+	}
 	return err;
 }
 
@@ -213,7 +255,7 @@ uint32_t ph_slab_take(struct ph_tcache *cache, unsigned cls, struct ph_cached *o
 	if (!taken && ph_span_discover_ahead(heap, ph_classes[cls].objects))
 		taken = take_owned(cache, cls, objects, n);
 	for (bool squeezed = false; !taken; squeezed = true) {
-		int err = add_slab(heap, cls);
+		int err = add_slab(cache, cls);
 
 		if (err && (err != -ENOSPC || squeezed)) {
 			errno = -err;
@@ -237,18 +279,15 @@ void ph_slab_disown(struct pheap *heap, struct ph_slab **own)
 {
 	struct ph_slab *slab = *own;
 	struct ph_central *central;
-	bool empty;
-
 	if (!slab)
 		return;
 	central = &heap->central[slab->cls];
 	*own = NULL;
 	lock(central);
 	slab->owned = 0;
-	empty = place(heap, central, slab);
+	place(heap, central, slab);
 	unlock(central);
-	if (empty)
-		end_some(heap);
+	end_some(heap);
 }
 
 static void make_available(struct ph_slab *slab, const uint8_t *state)
@@ -265,7 +304,6 @@ void ph_slab_give(struct pheap *heap, unsigned cls, const struct ph_cached *obje
 {
 	struct ph_central *central = &heap->central[cls];
 	struct ph_slab *slab;
-	bool empty = false;
 
 	lock(central);
 	for (uint32_t i = 0; i < n; i++) {
@@ -273,11 +311,16 @@ void ph_slab_give(struct pheap *heap, unsigned cls, const struct ph_cached *obje
 		make_available(slab, objects[i].state);
 		/* Neighbours often come together; the last of them settles it. */
 		if (i + 1 == n || ph_slab_at(heap, objects[i + 1].ptr) != slab)
-			empty |= place(heap, central, slab);
+			place(heap, central, slab);
 	}
 	unlock(central);
-	if (empty)
-		end_some(heap);
+	end_some(heap);
+}
+
+void ph_slab_end_kept(struct pheap *heap)
+{
+	while (too_many_kept(heap) && end_one(heap))
+		;
 }
 
 void ph_slab_trim(struct pheap *heap)

@@ -9,9 +9,14 @@
  * What of a slab may be taken is a bit in DRAM, so objects move in and out by words.
  * A slab of which something may be taken and that nobody owns is on one of its class's
  * lists, by how much that is; threads take over the fullest first, so that
- * the others can become empty. Empty slabs are kept up to a small part of what is in
- * use, so that a few objects do not make and end a slab again and again; further
- * ones go back to the zone, and memory moves between classes.
+ * the others can become empty. The lists are there several times, on shelves: a thread
+ * looks at its own one first, where slabs are that it had before. What others had last,
+ * its states and its objects, would have to come from their processors' caches, line by
+ * line. Empty slabs are kept up to a small part of what is in use, so that a few objects
+ * do not make and end a slab again and again; further ones go back to the zone, and memory
+ * moves between classes. They go one by one: whenever another class needs a slab, or after
+ * a while, as long as they are not very many. A program that frees all it has may want as
+ * much again.
  *
  * LOCKS: central.lock; zone.lock is never taken under it.
  */
@@ -36,7 +41,8 @@ void ph_slab_disown(struct pheap *heap, struct ph_slab **own);
 /* Give n FREE objects of a class back. Never fails. */
 void ph_slab_give(struct pheap *heap, unsigned cls, const struct ph_cached *objects, uint32_t n);
 
-/* Let go of every slab kept empty. */
+/* Let go of the slabs kept empty beyond the small part, or of all. */
+void ph_slab_end_kept(struct pheap *heap);
 void ph_slab_trim(struct pheap *heap);
 
 /* The pool is short of granules: load what is not loaded yet, settle, and let go of

@@ -332,6 +332,7 @@ static struct ph_slab *slab_make(struct pheap *heap, unsigned kind, unsigned cls
 	slab->owned = 0;
 	slab->pending = 0;
 	slab->bin = PH_BIN_NONE;
+	slab->shelf = 0;
 	slab->next = slab->prev = NULL;
 	memset(slab->state, PH_FREE, objects + 1);
 	memset(slab->avail, 0, (objects + 63) / 64 * 8);

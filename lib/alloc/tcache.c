@@ -24,8 +24,8 @@
 #define CAP_FIRST_BYTES 16384u
 /* Once there is no room left, one miss in so many makes another magazine smaller. */
 #define DENIED_TURNS 16u
-/* What all magazines have room for: a part of the pool, shared by the threads there
- * are; a thread's share is at most and at least so many bytes. */
+/* What all magazines have room for: a part of the pool, shared by the threads that need
+ * more than twice the least; a thread's share is at most and at least so many bytes. */
 #define SHARE_PART 8u
 #define SHARE_MOST (UINT64_C(16) << 20)
 #define SHARE_LEAST (UINT64_C(128) << 10)
@@ -81,15 +81,24 @@ void ph_tcache_sum(struct pheap *heap, struct ph_count *sum)
 	pthread_mutex_unlock(&registry);
 }
 
-/* Under the registry lock. */
-static void count_caches(struct pheap *heap, int more)
+uint64_t ph_tcache_share(const struct pheap *heap)
 {
 	uint64_t share = (uint64_t)heap->zone.granules * PM_GRANULE / SHARE_PART;
+	uint32_t n = __atomic_load_n(&heap->sharers, __ATOMIC_RELAXED);
 
-	heap->ncaches += (uint32_t)more;
-	share /= heap->ncaches ? heap->ncaches : 1;
-	share = share > SHARE_MOST ? SHARE_MOST : share < SHARE_LEAST ? SHARE_LEAST : share;
-	__atomic_store_n(&heap->share, share, __ATOMIC_RELAXED);
+	share /= n ? n : 1;
+	return share > SHARE_MOST ? SHARE_MOST : share < SHARE_LEAST ? SHARE_LEAST : share;
+}
+
+/* The bytes for which its magazines have room are others now. */
+static void set_slot_bytes(struct ph_tcache *cache, uint64_t bytes)
+{
+	bool shares = bytes > 2 * SHARE_LEAST;
+
+	cache->slot_bytes = bytes;
+	if (shares != cache->shares)
+		ph_counter_add(&cache->heap->sharers, shares ? 1 : UINT32_MAX);
+	cache->shares = shares;
 }
 
 /* Under the registry lock, by the thread that owns the cache. */
@@ -106,7 +115,6 @@ static void end_cache(struct pheap *heap, struct ph_tcache *cache)
 		heap->caches = cache->next;
 	if (cache->next)
 		cache->next->prev = cache->prev;
-	count_caches(heap, -1);
 	ph_dram_free(cache, sizeof(*cache));
 }
 
@@ -200,7 +208,7 @@ void ph_tcache_free_all(struct pheap *heap)
 		ph_dram_free(cache, sizeof(*cache));
 	}
 	heap->caches = NULL;
-	heap->ncaches = 0;
+	heap->sharers = 0;
 	if (ph_tls.id == heap->id)
 		ph_tls.id = 0;
 	pthread_mutex_unlock(&registry);
@@ -257,7 +265,7 @@ static struct ph_tcache *add_cache(struct pheap *heap)
 	if (cache->next)
 		cache->next->prev = cache;
 	heap->caches = cache;
-	count_caches(heap, 1);
+	cache->shelf = (uint8_t)(heap->next_shelf++ % PH_SHELVES);
 	table->entry[table->n++] = (struct ph_tls){heap->id, cache};
 	pthread_mutex_unlock(&registry);
 	return cache;
@@ -315,8 +323,8 @@ static bool set_cap(struct ph_tcache *cache, unsigned cls, uint32_t cap)
 	mag->top = base + n;
 	mag->limit = base + cap;
 	cache->slots += cap - old;
-	cache->slot_bytes += (uint64_t)cap * ph_classes[cls].size;
-	cache->slot_bytes -= (uint64_t)old * ph_classes[cls].size;
+	set_slot_bytes(cache, cache->slot_bytes + (uint64_t)cap * ph_classes[cls].size -
+				      (uint64_t)old * ph_classes[cls].size);
 	return true;
 }
 
@@ -334,7 +342,7 @@ static bool affordable(const struct ph_tcache *cache, unsigned cls, uint32_t mor
 {
 	return cache->slots + more <= PH_SLOTS_MAX &&
 	       cache->slot_bytes + (uint64_t)more * ph_classes[cls].size <=
-		       __atomic_load_n(&cache->heap->share, __ATOMIC_RELAXED);
+		       ph_tcache_share(cache->heap);
 }
 
 /* Halve the next magazine that is larger than a new one; false where there is none. */
@@ -539,6 +547,7 @@ void ph_tcache_flush(struct ph_tcache *cache)
 		*mag = (struct ph_magazine){NULL, NULL, NULL, NULL};
 	}
 	cache->slots = 0;
-	cache->slot_bytes = 0;
+	set_slot_bytes(cache, 0);
 	ph_large_flush(cache->heap, cache);
+	ph_slab_end_kept(cache->heap);
 }

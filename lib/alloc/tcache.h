@@ -8,7 +8,8 @@
  *
  * A magazine begins small. It doubles whenever it was found empty or full, within
  * what the magazines of a thread may have in all: PH_SLOTS_MAX entries, and room for
- * so many bytes of objects that all threads together hold a small part of the pool.
+ * so many bytes of objects that all threads together hold a small part of the pool. That
+ * part is shared by the threads that need more than very little of it.
  * When that is used up, another magazine is made smaller, each in its turn, but not
  * at every miss: so the room goes where misses are.
  */
@@ -45,6 +46,9 @@ static inline struct ph_tcache *ph_tcache_get(struct pheap *heap)
 
 /* Fill a magazine that is empty; false with errno where the pool is full. */
 bool ph_tcache_refill(struct ph_tcache *cache, unsigned cls);
+
+/* Bytes of objects for which the magazines of each thread that shares may have room. */
+uint64_t ph_tcache_share(const struct pheap *heap);
 
 /* Put an object of a slab, which is the caller's, into its magazine, or, where the slab
  * is another thread's, among those that are given back together. Never fails. */

@@ -133,7 +133,7 @@ static void room_goes_where_misses_are(void **state)
 		if (i % 1000 == 0)
 			check_bounds(heap);
 	}
-	assert_true(cache_of(heap)->slot_bytes <= heap->share + MIB(2));
+	assert_true(cache_of(heap)->slot_bytes <= ph_tcache_share(heap) + MIB(2));
 	free_many(heap, 500);
 	close_pool(heap);
 }
@@ -158,7 +158,8 @@ static void *pass_on(void *arg)
 
 	must(pheap_free(me->heap, pheap_alloc(me->heap, 100)) == 0);
 	pthread_barrier_wait(me->all);
-	must(me->heap->share <= MIB(64) / 16 / THREADS || me->heap->share <= KIB(128));
+	/* Who has next to nothing takes no share from the others. */
+	must(me->heap->sharers == 0);
 	for (unsigned i = 0; i < 100; i++) {
 		size_t size = 16 + rng_below(&rng, 200);
 		uint64_t *object = pheap_alloc(me->heap, size), *other;
@@ -180,23 +181,72 @@ static void *pass_on(void *arg)
 	return NULL;
 }
 
+/* Four threads that need large magazines share what one had, until they end. */
+#define SHARING 4u
+
+struct sharing {
+	pheap_t *heap;
+	pthread_barrier_t *all;
+};
+
+static void use_much(pheap_t *heap)
+{
+	void *mine[1000];
+
+	for (unsigned i = 0; i < 1000; i++)
+		must((mine[i] = pheap_alloc(heap, 4096)) != NULL);
+	for (unsigned i = 0; i < 1000; i++)
+		must(pheap_free(heap, mine[i]) == 0);
+}
+
+static void *share(void *arg)
+{
+	struct sharing *me = arg;
+
+	use_much(me->heap);
+	pthread_barrier_wait(me->all);
+	must(me->heap->sharers == SHARING);
+	must(ph_tcache_share(me->heap) <= MIB(64) / 8 / SHARING);
+	for (unsigned i = 0; i < 100; i++)
+		use_much(me->heap);
+	must(cache_of(me->heap)->slot_bytes <= ph_tcache_share(me->heap) + MIB(1));
+	pthread_barrier_wait(me->all);
+	return NULL;
+}
+
+static void four_share(void **state)
+{
+	struct sharing sharing[SHARING];
+	pheap_t *heap = make_pool("p", MIB(64));
+	uint64_t alone = ph_tcache_share(heap);
+	pthread_barrier_t all;
+
+	(void)state;
+	pthread_barrier_init(&all, NULL, SHARING);
+	for (unsigned i = 0; i < SHARING; i++)
+		sharing[i] = (struct sharing){heap, &all};
+	run_threads(SHARING, share, sharing, sizeof(sharing[0]));
+	assert_int_equal(heap->sharers, 0);
+	assert_int_equal(ph_tcache_share(heap), alone);
+	pthread_barrier_destroy(&all);
+	close_pool(heap);
+}
+
 static void thousand_threads(void **state)
 {
 	static struct crowd crowd[THREADS];
 	void *mailboxes[MAILBOXES] = {NULL};
 	pheap_t *heap = make_pool("p", POOL);
 	pthread_barrier_t all;
-	uint64_t share;
-
 	(void)state;
 	assert_ok(pheap_free(heap, assert_made(pheap_alloc(heap, 100))));
-	share = heap->share;
 	pthread_barrier_init(&all, NULL, THREADS);
 	for (unsigned i = 0; i < THREADS; i++)
 		crowd[i] = (struct crowd){heap, &all, mailboxes, i + 1};
 	run_threads(THREADS, pass_on, crowd, sizeof(crowd[0]));
-	assert_int_equal(heap->ncaches, 1);
-	assert_int_equal(heap->share, share);
+	assert_ptr_equal(heap->caches, cache_of(heap));
+	assert_null(heap->caches->next);
+	assert_int_equal(heap->sharers, 0);
 	for (unsigned i = 0; i < MAILBOXES; i++)
 		assert_ok(pheap_free(heap, mailboxes[i]));
 	ph_tcache_flush(cache_of(heap));
@@ -316,15 +366,24 @@ static void fullest_first(void **state)
 /* What small objects took serves others: of empty slabs little is kept. */
 static void empty_slabs_go_back(void **state)
 {
+	/* A megabyte, what this thread has of each class, and what it took them from. */
+	const uint64_t rest = 16 + 16 * 8;
 	pheap_t *heap = make_pool("p", POOL);
 
 	(void)state;
 	for (size_t size = 64; size <= 512; size += 64) {
 		reserve_many(heap, size, MANY);
+		/* Those that other classes do not need any more make way first. */
+		assert_in_range(stats_of(heap).granules_slab, 1, MANY * size / KIB(64) + 1 + rest);
 		free_many(heap, MANY);
-		/* A megabyte, what this thread has of each class, and what it took them from. */
-		assert_in_range(stats_of(heap).granules_slab, 1, 16 + 16 * 8);
+		assert_in_range(stats_of(heap).granules_slab, 1, POOL / KIB(64) / 4 + rest);
 	}
+	/* After a while the others go too. */
+	for (unsigned i = 0; i < 3000; i++) {
+		reserve_many(heap, 64, 2000);
+		free_many(heap, 2000);
+	}
+	assert_in_range(stats_of(heap).granules_slab, 1, rest);
 	ph_tcache_flush(cache_of(heap));
 	assert_in_range(stats_of(heap).granules_slab, 0, 17);
 	assert_int_equal(stats_of(heap).granules_slab, heap->kept);
@@ -334,10 +393,10 @@ static void empty_slabs_go_back(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(grows_with_use),   cmocka_unit_test(room_goes_where_misses_are),
-		cmocka_unit_test(goes_home),	    cmocka_unit_test(double_free_everywhere),
-		cmocka_unit_test(fullest_first),    cmocka_unit_test(empty_slabs_go_back),
-		cmocka_unit_test(thousand_threads),
+		cmocka_unit_test(grows_with_use), cmocka_unit_test(room_goes_where_misses_are),
+		cmocka_unit_test(goes_home),	  cmocka_unit_test(double_free_everywhere),
+		cmocka_unit_test(fullest_first),  cmocka_unit_test(empty_slabs_go_back),
+		cmocka_unit_test(four_share),	  cmocka_unit_test(thousand_threads),
 	};
 
 	test_init(argc, argv);
