@@ -155,8 +155,8 @@ struct ph_zone {
  */
 struct ph_stripe {
 	uint64_t word;
-	uint32_t tag;	/* which line and lane that was: see ph_stripe_tag(); atomic */
-	uint32_t snaps; /* lines of open snapshots in it; atomic */
+	uint32_t tag;  /* which line and lane that was: see ph_stripe_tag(); atomic */
+	uint32_t mark; /* of the transaction that saved such a line: undo.h; atomic */
 };
 #define PH_STRIPE_BITS 15
 #define PH_STRIPES (1u << PH_STRIPE_BITS)

@@ -11,7 +11,7 @@
 #include "alloc/tcache.h"
 #include "sum.h"
 #include "lane.h"
-#include "undo.h"
+#include "tx.h"
 
 void ph_rec_free(struct ph_rec *rec)
 {
@@ -311,26 +311,29 @@ static uint64_t word_of(const struct ph_stripe *stripe)
 	return __atomic_load_n(&stripe->word, __ATOMIC_RELAXED);
 }
 
-/* Take them in the order of their index; true where one has an open snapshot. */
+/* Take them in the order of their index; true where one has another transaction's mark. */
 static ph_inline bool take_stripes(struct ph_rec *rec)
 {
 	const uint64_t *key = rec->lines, *end = key + rec->nlines;
+	uint32_t own = rec->tx ? rec->tx->base : 0;
 	uint64_t stamp = 0;
-	uint32_t snapped = 0;
+	bool marked = false;
 
 	for (; key < end; key++) {
 		struct ph_stripe *stripe = ph_stripe_of_key(rec->heap, *key);
 		uint64_t word;
+		uint32_t mark;
 
 		if (ph_unlikely(*key & PH_FOLLOWS))
 			continue;
 		ph_bitlock_take(&stripe->word);
-		snapped |= __atomic_load_n(&stripe->snaps, __ATOMIC_RELAXED);
+		mark = __atomic_load_n(&stripe->mark, __ATOMIC_RELAXED);
+		marked |= mark && (mark ^ own) >> PH_MARK_BITS;
 		word = word_of(stripe);
 		stamp = word > stamp ? word : stamp;
 	}
 	rec->stamp = stamp >> 1;
-	return snapped != 0;
+	return marked;
 }
 
 /*
@@ -346,6 +349,18 @@ static void give_stripes(struct ph_rec *rec, uint64_t stamp)
 
 		if (!(*key & PH_FOLLOWS))
 			ph_bitlock_give(&stripe->word, raise ? stamp << 1 : word_of(stripe));
+	}
+}
+
+/* Drop the marks of transactions that have ended. */
+static void drop_marks(struct ph_rec *rec)
+{
+	for (uint32_t i = 0; i < rec->nlines; i++) {
+		struct ph_stripe *stripe = ph_stripe_of_key(rec->heap, rec->lines[i]);
+		uint32_t mark = __atomic_load_n(&stripe->mark, __ATOMIC_RELAXED);
+
+		if (mark && !ph_undo_open(rec->heap, NULL, mark))
+			__atomic_store_n(&stripe->mark, 0, __ATOMIC_RELAXED);
 	}
 }
 
@@ -377,6 +392,7 @@ static int check_snapshots(struct ph_rec *rec)
 					(unsigned long long)PM_ENTRY_OFFSET(w[i]));
 		i += (uint32_t)step;
 	}
+	drop_marks(rec);
 	return 0;
 }
 

@@ -19,7 +19,8 @@ struct pheap_tx {
 	struct pheap *heap;
 	bool open;		/* between begin and end: handles are used again */
 	struct pheap_tx *next;	/* heap.txs */
-	bool listed;		/* there: from its first snapshot on, for good */
+	uint32_t id;		/* there, from its first snapshot on; 0: not yet */
+	uint32_t base;		/* of its marks; 0: they are PH_MARK_MANY */
 	struct pheap_tx *spare; /* next unused handle */
 	struct pheap_tx *older; /* heap.tx_newest */
 	struct ph_undo undo;

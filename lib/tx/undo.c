@@ -2,8 +2,8 @@
  * undo.c - save, restore and end. Invariants and protocol are in undo.h.
  *
  * LOCKS: stripes while ranges are saved; each transaction's undo.lock for its set of
- * saved ranges. Who finds no snapshot counted in the stripes of a range looks into no
- * set, so transactions with snapshots in different lines do not meet.
+ * saved ranges. Who finds no mark of an open transaction in the stripes of a range looks
+ * into no set, so transactions with snapshots in different lines do not meet.
  */
 #include "undo.h"
 
@@ -30,7 +30,7 @@ bool ph_undo_overlaps(struct pheap *heap, const struct pheap_tx *tx, uint64_t of
 	bool found = false;
 
 	for (; other && !found; other = other->next) {
-		if (other == tx || !__atomic_load_n(&other->undo.saves, __ATOMIC_RELAXED))
+		if (other == tx || !__atomic_load_n(&other->undo.mark, __ATOMIC_ACQUIRE))
 			continue;
 		ph_bitlock_take(&other->undo.lock);
 		found = ph_ranges_overlap(&other->undo.saved, offset, offset + length);
@@ -39,7 +39,20 @@ bool ph_undo_overlaps(struct pheap *heap, const struct pheap_tx *tx, uint64_t of
 	return found;
 }
 
-/* Is a snapshot counted in one of the stripes of a range? Of a long one, perhaps. */
+bool ph_undo_open(struct pheap *heap, const struct pheap_tx *tx, uint32_t mark)
+{
+	const struct pheap_tx *other = __atomic_load_n(&heap->txs, __ATOMIC_ACQUIRE);
+
+	for (; other; other = other->next) {
+		uint32_t its = __atomic_load_n(&other->undo.mark, __ATOMIC_ACQUIRE);
+
+		if (other != tx && its && (its == mark || mark == PH_MARK_MANY))
+			return true;
+	}
+	return false;
+}
+
+/* Is there a mark in one of the stripes of a range? In one of a long one, perhaps. */
 static bool may_be_saved(struct pheap *heap, uint64_t offset, uint64_t length)
 {
 	uint64_t line = offset / PM_LINE, last = (offset + length - 1) / PM_LINE;
@@ -47,7 +60,7 @@ static bool may_be_saved(struct pheap *heap, uint64_t offset, uint64_t length)
 	if (ph_likely(!__atomic_load_n(&heap->txs, __ATOMIC_ACQUIRE)))
 		return false;
 	for (; last - line < LOOK_LINES; line++) {
-		if (__atomic_load_n(&ph_stripe_of(heap, line)->snaps, __ATOMIC_RELAXED))
+		if (__atomic_load_n(&ph_stripe_of(heap, line)->mark, __ATOMIC_RELAXED))
 			break;
 		if (line == last)
 			return false;
@@ -87,6 +100,13 @@ static struct ph_undo_log *take_log(struct pheap *heap, struct ph_lane *first)
 	return log;
 }
 
+static uint32_t mark_for(struct pheap_tx *tx)
+{
+	uint32_t turn = ++tx->undo.turn & ((1u << PH_MARK_BITS) - 1);
+
+	return tx->base ? tx->base | turn : PH_MARK_MANY;
+}
+
 /* Every open transaction with snapshots has one; a new lane brings more. */
 static int open_log(struct pheap_tx *tx, struct ph_lane *mine)
 {
@@ -100,6 +120,7 @@ static int open_log(struct pheap_tx *tx, struct ph_lane *mine)
 		return ph_error(ENOSPC, "too many open transactions with snapshots: no room for "
 					"another undo log");
 	undo->log = log;
+	__atomic_store_n(&undo->mark, mark_for(tx), __ATOMIC_RELAXED);
 	undo->gen = ++log->gen;
 	undo->seq = 0;
 	undo->at = log->area;
@@ -287,20 +308,24 @@ static void put_ranges(struct pheap_tx *tx, struct ph_count *count, const struct
 	*area = out.area;
 }
 
+static void put_mark(struct pheap_tx *tx, struct ph_stripe *stripe)
+{
+	uint32_t old = __atomic_load_n(&stripe->mark, __ATOMIC_RELAXED), mark = tx->undo.mark;
+
+	if (ph_unlikely(old && (old ^ tx->base) >> PH_MARK_BITS && ph_undo_open(tx->heap, tx, old)))
+		mark = PH_MARK_MANY;
+	__atomic_store_n(&stripe->mark, mark, __ATOMIC_RELAXED);
+}
+
 /* U3: from now on, and until ph_undo_end(), records keep off the ranges. */
 static void note_ranges(struct pheap_tx *tx, const struct ph_rec *held,
 			const struct ph_range *ranges, uint32_t n)
 {
-	struct pheap *heap = tx->heap;
-
-	memcpy(&tx->undo.noted[tx->undo.nnoted], held->lines, held->nlines * sizeof(uint64_t));
-	tx->undo.nnoted += held->nlines;
 	for (uint32_t i = 0; i < held->nlines; i++)
-		ph_counter_add(&ph_stripe_of_key(heap, held->lines[i])->snaps, 1);
+		put_mark(tx, ph_stripe_of_key(tx->heap, held->lines[i]));
 	ph_bitlock_take(&tx->undo.lock);
 	for (uint32_t i = 0; i < n; i++)
 		ph_ranges_add(&tx->undo.saved, ranges[i].lo, ranges[i].hi);
-	__atomic_store_n(&tx->undo.saves, true, __ATOMIC_RELAXED);
 	ph_bitlock_give(&tx->undo.lock, 0);
 }
 
@@ -310,13 +335,15 @@ static void list(struct pheap_tx *tx)
 	struct pheap *heap = tx->heap;
 
 	pthread_mutex_lock(&heap->tx_lock);
-	tx->listed = true;
+	tx->id = (heap->txs ? heap->txs->id : 0) + 1;
+	if (tx->id < PH_MARK_MANY >> PH_MARK_BITS)
+		tx->base = tx->id << PH_MARK_BITS;
 	tx->next = heap->txs;
 	__atomic_store_n(&heap->txs, tx, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&heap->tx_lock);
 }
 
-/* With the stripes of all ranges held; shared: some have open snapshots. */
+/* With the stripes of all ranges held; shared: some have the marks of others. */
 static int check_ranges(struct pheap_tx *tx, const struct ph_rec *held,
 			const struct ph_range *ranges, uint32_t n, bool shared)
 {
@@ -392,11 +419,6 @@ static int save(struct pheap_tx *tx, struct ph_rec *held, const struct ph_range 
 		err = ph_error(ENOMEM, "no memory for a snapshot");
 	for (uint32_t i = 0; i < n && !err; i++)
 		ph_rec_cover(held, ranges[i].lo, ranges[i].hi - ranges[i].lo);
-	if (!err && !held->error &&
-	    (tx->undo.nnoted > UINT32_MAX / 4 ||
-	     !grow((void **)&tx->undo.noted, &tx->undo.noted_cap, tx->undo.nnoted + held->nlines,
-		   sizeof(*tx->undo.noted))))
-		err = ph_error(ENOMEM, "no memory for a snapshot");
 	if (!err) {
 		shared = ph_rec_lock_stripes(held);
 		err = shared < 0 ? shared : save_locked(tx, held, ranges, n, shared, &area);
@@ -425,7 +447,7 @@ int ph_undo_save(struct pheap_tx *tx, const struct ph_range *ranges, uint32_t n)
 	ph_rec_init(&held, tx->heap, tx); /* for its stripes only */
 	if (held.error)
 		err = held.error;
-	if (ph_unlikely(!tx->listed))
+	if (ph_unlikely(!tx->id))
 		list(tx);
 	if (!err && !tx->undo.log)
 		err = open_log(tx, log_lane(&held));
@@ -482,10 +504,9 @@ void ph_undo_free(struct ph_undo *undo)
 	ph_ranges_free(&undo->saved);
 	free(undo->entries);
 	free(undo->areas);
-	free(undo->noted);
-	undo->entries = undo->noted = NULL;
+	undo->entries = NULL;
 	undo->areas = NULL;
-	undo->cap = undo->noted_cap = 0;
+	undo->cap = 0;
 }
 
 void ph_undo_end(struct pheap_tx *tx)
@@ -495,17 +516,15 @@ void ph_undo_end(struct pheap_tx *tx)
 
 	if (!undo->log)
 		return;
-	for (uint32_t i = 0; i < undo->nnoted; i++) /* by - 1 */
-		ph_counter_add(&ph_stripe_of_key(heap, undo->noted[i])->snaps, UINT32_MAX);
+	__atomic_store_n(&undo->mark, 0, __ATOMIC_RELEASE);
 	for (uint32_t i = 0; i < undo->nareas; i++)
 		ph_large_free(heap, undo->areas[i], false);
 	ph_flag_give(&undo->log->used);
 	undo->log = NULL;
-	undo->n = undo->nareas = undo->nnoted = 0;
+	undo->n = undo->nareas = 0;
 	ph_bitlock_take(&undo->lock);
-	__atomic_store_n(&undo->saves, false, __ATOMIC_RELAXED);
 	undo->saved.n = 0;
-	if (ph_unlikely(undo->saved.cap > KEEP || undo->cap > KEEP || undo->noted_cap > KEEP))
+	if (ph_unlikely(undo->saved.cap > KEEP || undo->cap > KEEP))
 		ph_undo_free(undo);
 	ph_bitlock_give(&undo->lock, 0);
 }

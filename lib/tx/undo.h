@@ -32,11 +32,23 @@
  *             2 FENCE: orders that before `ended`    rolled back again
  *             3 record with `ended`                  aborted
  */
+/*
+ * MARKS: a stripe has the mark of the transaction that last saved a line of it, stored
+ * under the stripe's lock: so whoever holds the stripe knows where to look for a range
+ * that it must keep off. Nobody takes a mark away when the transaction ends. A mark that
+ * is no open transaction's means nothing, and whoever finds one may drop it.
+ */
 #ifndef PH_UNDO_H
 #define PH_UNDO_H
 
 #include "heap.h"
 #include "ranges.h"
+
+/* A handle's number << PH_MARK_BITS | a number of its transactions, which comes again after
+ * a million of them; then there is a needless look at most. What a transaction finds of
+ * its own handle is its own, or has ended. */
+#define PH_MARK_BITS 20
+#define PH_MARK_MANY UINT32_MAX /* of several, or of one with no number of its own */
 
 /* The undo side of a transaction. */
 struct ph_undo {
@@ -49,11 +61,13 @@ struct ph_undo {
 	struct ph_slab **areas; /* spans the log goes on in */
 	uint32_t nareas;
 	uint64_t lock; /* bit lock: saved, which others look at */
-	bool saves;    /* there is a range in it; atomic */
+	uint32_t mark; /* 0: nothing is saved; atomic */
+	uint32_t turn; /* transactions of this handle */
 	struct ph_ranges saved;
-	uint64_t *noted; /* keys of lines, as counted in the stripes: see record.h */
-	uint32_t nnoted, noted_cap;
 };
+
+/* Is a mark, or for PH_MARK_MANY any, that of an open transaction other than tx? */
+bool ph_undo_open(struct pheap *heap, const struct pheap_tx *tx, uint32_t mark);
 
 /* Does a range fall into a snapshot of a transaction other than tx? */
 bool ph_undo_overlaps(struct pheap *heap, const struct pheap_tx *tx, uint64_t offset,

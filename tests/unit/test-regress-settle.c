@@ -10,6 +10,7 @@
 
 #include "heap.h"
 #include "tx/lane.h"
+#include "tx/tx.h"
 
 #define POOL MIB(32)
 
@@ -183,11 +184,11 @@ static uint64_t *shared_word(char *object, unsigned i)
 	return (uint64_t *)(void *)(object + at);
 }
 
-static void assert_stripes_free(const struct pheap *heap)
+static void assert_stripes_free(struct pheap *heap)
 {
 	for (unsigned i = 0; i < PH_STRIPES; i++) {
 		assert_int_equal(heap->stripes[i].word & 1, 0);
-		assert_int_equal(heap->stripes[i].snaps, 0);
+		assert_false(ph_undo_open(heap, NULL, heap->stripes[i].mark));
 	}
 }
 
@@ -248,6 +249,119 @@ static void lines_of_one_stripe(void **state)
 	media_free(&media);
 }
 
+/* ---- marks ------------------------------------------------------------------------- */
+
+#define OPEN 5u
+
+/* What each open transaction has saved, and what all words hold. */
+struct savers {
+	pheap_t *heap;
+	char *object;
+	pheap_tx_t *tx[OPEN];
+	bool saved[OPEN][WORDS];
+	uint64_t old[WORDS], value[WORDS];
+	struct rng rng;
+};
+
+static bool saved_by_another(const struct savers *s, unsigned own, unsigned word)
+{
+	for (unsigned i = 0; i < OPEN; i++)
+		if (i != own && s->saved[i][word])
+			return true;
+	return false;
+}
+
+static void save_word(struct savers *s, unsigned own, unsigned i)
+{
+	uint64_t *word = shared_word(s->object, i);
+
+	if (!s->tx[own])
+		s->tx[own] = assert_made(pheap_tx_begin(s->heap));
+	if (saved_by_another(s, own, i)) {
+		assert_error(EINVAL, pheap_tx_snapshot(s->tx[own], word, 8));
+		return;
+	}
+	assert_ok(pheap_tx_snapshot(s->tx[own], word, 8));
+	if (!s->saved[own][i])
+		s->old[i] = s->value[i];
+	s->saved[own][i] = true;
+	*word = s->value[i] = rng_below(&s->rng, 1 << 30);
+}
+
+static void end_saver(struct savers *s, unsigned own)
+{
+	bool keep = rng_below(&s->rng, 2);
+
+	if (!s->tx[own])
+		return;
+	assert_ok(keep ? pheap_tx_commit(s->tx[own]) : pheap_tx_abort(s->tx[own]));
+	for (unsigned i = 0; i < WORDS; i++)
+		if (s->saved[own][i] && !keep)
+			s->value[i] = s->old[i];
+	memset(s->saved[own], 0, sizeof(s->saved[own]));
+	s->tx[own] = NULL;
+}
+
+/* By a record of its own, or of a transaction. */
+static void set_word(struct savers *s, unsigned i)
+{
+	uint64_t *word = shared_word(s->object, i), value = rng_below(&s->rng, 1 << 30);
+	bool refused = saved_by_another(s, OPEN, i);
+	pheap_tx_t *tx;
+	int err;
+
+	if (rng_below(&s->rng, 2)) {
+		err = pheap_set(s->heap, word, value);
+	} else {
+		tx = assert_made(pheap_tx_begin(s->heap));
+		assert_ok(pheap_tx_set(tx, word, value));
+		err = pheap_tx_commit(tx);
+	}
+	assert_int_equal(err, refused ? -EINVAL : 0);
+	if (!err)
+		s->value[i] = value;
+}
+
+/*
+ * Transactions that save words of the same stripes, and records that set them: what one has
+ * saved is kept from all others until it ends, and not longer. Some have no number for
+ * marks of their own, as if there were too many.
+ */
+static void marks(void **state)
+{
+	struct savers s = {.rng = rng_make(9)};
+
+	(void)state;
+	s.heap = make_pool("p", POOL);
+	s.object = assert_made(pheap_zalloc(s.heap, MIB(7)));
+	assert_ok(pheap_publish(s.heap, pheap_root(s.heap), s.object, 0));
+	for (unsigned round = 0; round < 20000; round++) {
+		unsigned own = (unsigned)rng_below(&s.rng, OPEN);
+		unsigned word = (unsigned)rng_below(&s.rng, WORDS);
+
+		if (rng_below(&s.rng, 8) == 0)
+			end_saver(&s, own);
+		else if (rng_below(&s.rng, 2))
+			save_word(&s, own, word);
+		else
+			set_word(&s, word);
+		assert_int_equal(*shared_word(s.object, word), s.value[word]);
+		if (round == 10000)
+			for (struct pheap_tx *tx = s.heap->txs; tx && tx->id > 2; tx = tx->next)
+				tx->base = 0;
+	}
+	for (unsigned i = 0; i < OPEN; i++)
+		end_saver(&s, i);
+	for (unsigned i = 0; i < WORDS; i++) {
+		uint64_t line = ph_off(s.heap, shared_word(s.object, i)) / PM_LINE;
+
+		set_word(&s, i);
+		assert_int_equal(ph_stripe_of(s.heap, line)->mark, 0);
+	}
+	assert_stripes_free(s.heap);
+	close_pool(s.heap);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -255,6 +369,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(successor_of_resized),
 		cmocka_unit_test(change_of_what_is_seen),
 		cmocka_unit_test(lines_of_one_stripe),
+		cmocka_unit_test(marks),
 	};
 
 	test_init(argc, argv);
