@@ -217,8 +217,8 @@ struct ph_waiting {
 #define PH_LIMBO_BYTES (1u << 20)
 
 /* Objects of other threads' slabs that a thread has freed and not given back yet. */
-#define PH_AWAY_MAX 64u
-#define PH_AWAY_BYTES (128u << 10)
+#define PH_AWAY_MAX 192u
+#define PH_AWAY_BYTES (256u << 10)
 
 /* Entries in all magazines of a thread. */
 #define PH_SLOTS_MAX 2560u
