@@ -404,27 +404,34 @@ static bool make_room(struct ph_tcache *cache, unsigned cls)
 
 /* ---- magazines and limbo --------------------------------------------------------- */
 
-/* To the slabs of other threads, one class after the other. */
+/* To the slabs of other threads, one class after the other: the objects of each are
+ * chained first. */
 static void send_home(struct ph_tcache *cache)
 {
-	while (cache->away_n) {
-		unsigned cls = ph_slab_at(cache->heap, cache->away[0].ptr)->cls;
-		uint32_t n = 0, rest = 0;
-		struct ph_cached group[PH_AWAY_MAX];
+	struct ph_cached objects[PH_AWAY_MAX], group[PH_AWAY_MAX];
+	uint8_t first[PH_CLASSES], next[PH_AWAY_MAX];
+	uint32_t n = cache->away_n;
 
-		for (uint32_t i = 0; i < cache->away_n; i++) {
-			struct ph_cached object = cache->away[i];
-
-			if (ph_slab_at(cache->heap, object.ptr)->cls == cls)
-				group[n++] = object;
-			else
-				cache->away[rest++] = object;
-		}
-		ph_slab_give(cache->heap, cls, group, n);
-		cache->away_n = rest;
-	}
+	memcpy(objects, cache->away, n * sizeof(*objects));
+	cache->away_n = 0;
 	cache->away_bytes = 0;
+	memset(first, PH_AWAY_MAX, sizeof(first));
+	for (uint32_t i = n; i--;) {
+		unsigned cls = ph_slab_at(cache->heap, objects[i].ptr)->cls;
+
+		next[i] = first[cls];
+		first[cls] = (uint8_t)i;
+	}
+	for (unsigned cls = 0; n && cls < PH_CLASSES; cls++) {
+		uint32_t count = 0;
+
+		for (uint32_t i = first[cls]; i < PH_AWAY_MAX; i = next[i])
+			group[count++] = objects[i];
+		if (count)
+			ph_slab_give(cache->heap, cls, group, count);
+	}
 }
+_Static_assert(PH_AWAY_MAX <= UINT8_MAX, "send_home()");
 
 void ph_tcache_push(struct ph_tcache *cache, const struct ph_slab *slab, struct ph_cached object)
 {
