@@ -236,7 +236,10 @@ int ph_file_write_back(const struct ph_file *file, struct ph_persist *pm, struct
 
 	for (off_t at = 0; next_data(file, &at, &end); at = end)
 		ph_flush(pm, count, file->base + at, (size_t)(end - at));
-	return errno == ENXIO ? 0 : -EIO;
+	if (errno == ENXIO)
+		return 0;
+	return ph_error(EIO, "cannot find what to write back in the pool file: %s",
+			strerror(errno));
 }
 
 void ph_file_close(struct ph_file *file)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "alloc/span.h"
+#include "cancel.h"
 #include "file.h"
 #include "pool.h"
 #include "recovery/check.h"
@@ -422,6 +423,7 @@ static int verify_mapping(struct ph_file *copy, const char *path, struct pheap_c
 PHEAP_API int pheap_check_file(const char *path, struct pheap_check_result *result,
 			       pheap_problem_fn *fn, void *arg)
 {
+	PH_NO_CANCEL;
 	struct pheap_check_result own = {.struct_size = sizeof(own)};
 	struct ph_file copy = {.fd = -1};
 	int err;

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -43,12 +44,28 @@ int ph_memory_anonymous(struct ph_file *file, uint64_t size)
 	return ph_error(ENOMEM, "no %llu bytes of address space", (unsigned long long)size);
 }
 
+int ph_memory_check_size(const struct ph_file *file)
+{
+	struct stat st;
+
+	if (file->fd < 0 || fstat(file->fd, &st) || (uint64_t)st.st_size >= file->size)
+		return 0;
+	return ph_error(
+		EUCLEAN,
+		"the pool file was cut to %lld of its %llu bytes while it was open: what was "
+		"there is lost; restore the pool from a copy, in a new file",
+		(long long)st.st_size, (unsigned long long)file->size);
+}
+
 int ph_memory_back(const struct ph_file *file, uint64_t offset, uint64_t length)
 {
 	long err;
 
 	if (file->fd < 0 || __atomic_load_n(&file->whole, __ATOMIC_RELAXED))
 		return 0;
+	/* fallocate would make a file longer again, and hide what is lost. */
+	if ((err = ph_memory_check_size(file)))
+		return (int)err;
 	/* The raw call: fallocate(3) is a cancellation point, and locks are held. */
 	do {
 		err = syscall(SYS_fallocate, file->fd, 0, (off_t)offset, (off_t)length);

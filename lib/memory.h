@@ -13,8 +13,12 @@ void *ph_memory_map(size_t length, int flags, int fd);
 /* Anonymous memory in the place of a file. */
 int ph_memory_anonymous(struct ph_file *file, uint64_t size);
 
-/* Have the file system allocate blocks for a range: 0, -ENOSPC, -ENOTSUP ... Nothing is
- * to be done in a file that was opened without holes. */
+/* Has the file still its size? -EUCLEAN where somebody has truncated it since. */
+int ph_memory_check_size(const struct ph_file *file);
+
+/* Have the file system allocate blocks for a range: 0, -ENOSPC, -ENOTSUP, and -EUCLEAN in a
+ * file that was truncated ... Nothing is to be done in a file that was opened without
+ * holes. */
 int ph_memory_back(const struct ph_file *file, uint64_t offset, uint64_t length);
 
 /* Have it free the blocks of a range, which then reads as zero: 0, -ENOTSUP ...

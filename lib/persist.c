@@ -4,9 +4,11 @@
 #include "persist.h"
 
 #include <errno.h>
-#include <pthread.h>
 
 #include <libpmem.h>
+
+#include "cancel.h"
+#include "error.h"
 
 /* Lines that a range touches. */
 static uint64_t lines_of(const void *addr, size_t length)
@@ -22,15 +24,12 @@ bool ph_auto_flush(void)
 	return pmem_has_auto_flush() == 1;
 }
 
-/* msync is a cancellation point, and callers hold locks: keep cancellation out. */
 static void write_back(struct ph_persist *pm, const void *addr, size_t length)
 {
-	int state;
+	PH_NO_CANCEL; /* msync */
 
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 	if (pmem_msync(addr, length))
 		__atomic_store_n(&pm->failed, -EIO, __ATOMIC_RELAXED);
-	pthread_setcancelstate(state, NULL);
 }
 
 void ph_store(struct ph_persist *pm, void *dst, const void *src, size_t length)
@@ -162,5 +161,8 @@ int ph_fence(struct ph_persist *pm, struct ph_count *count)
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);
 		break;
 	}
-	return ph_persist_error(pm);
+	if (__builtin_expect(!ph_persist_error(pm), 1))
+		return 0;
+	return ph_error(EIO, "writing back to the pool failed: whether the operation happened is "
+			     "unknown; the heap is read-only now: close and reopen it");
 }

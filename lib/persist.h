@@ -102,7 +102,7 @@ void ph_flush(struct ph_persist *pm, struct ph_count *count, const void *addr, s
 void ph_copy_nt(struct ph_persist *pm, struct ph_count *count, void *dst, const void *src,
 		size_t length);
 
-/* Order and wait: 0, or -EIO where a write-back has failed. */
+/* Order and wait: 0, or -EIO with its message where a write-back has failed. */
 int ph_fence(struct ph_persist *pm, struct ph_count *count);
 
 /* Flush and fence. */

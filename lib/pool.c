@@ -23,6 +23,7 @@
 
 #include "alloc/span.h"
 #include "alloc/tcache.h"
+#include "cancel.h"
 #include "file.h"
 #include "format.h"
 #include "heap.h"
@@ -227,6 +228,7 @@ static pheap_t *finish(struct pheap *heap, int err)
 
 PHEAP_API pheap_t *pheap_open(const char *path, const struct pheap_options *opts)
 {
+	PH_NO_CANCEL; /* files, here and in libpmem */
 	struct pheap *heap;
 	int err;
 
@@ -291,6 +293,7 @@ static int format_and_attach(struct pheap *heap, const char *name, const struct 
 
 PHEAP_API pheap_t *pheap_create(const char *path, const struct pheap_options *opts)
 {
+	PH_NO_CANCEL;
 	struct pheap *heap;
 	int err;
 
@@ -381,8 +384,10 @@ void ph_pool_abandon(pheap_t *heap)
 
 static int settle_and_mark(struct pheap *heap)
 {
-	int err = ph_checkpoint(heap);
+	int err = ph_memory_check_size(&heap->file);
 
+	if (!err)
+		err = ph_checkpoint(heap);
 	if (!err && heap->durability == PHEAP_PROCESS) {
 		err = ph_file_write_back(&heap->file, &heap->media, &heap->count);
 		if (!err) /* step 1 */
@@ -396,6 +401,7 @@ static int settle_and_mark(struct pheap *heap)
 
 PHEAP_API int pheap_close(pheap_t *heap)
 {
+	PH_NO_CANCEL;
 	int err = 0;
 
 	if (!heap)
@@ -412,10 +418,11 @@ PHEAP_API int pheap_close(pheap_t *heap)
 	else if (!heap->readonly && heap->durability != PHEAP_VOLATILE)
 		err = settle_and_mark(heap);
 	ph_pool_abandon(heap);
-	return err ? ph_error(EIO, "pheap_close: writing the pool back failed: it is not marked "
-				   "clean, and "
-				   "is recovered at the next open")
-		   : 0;
+	return err && err != -EUCLEAN
+		       ? ph_error(EIO,
+				  "pheap_close: writing the pool back failed: it is not marked "
+				  "clean, and is recovered at the next open")
+		       : err;
 }
 
 /* ---- info ------------------------------------------------------------------------------------ */

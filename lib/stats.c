@@ -6,6 +6,7 @@
 
 #include "alloc/span.h"
 #include "alloc/tcache.h"
+#include "cancel.h"
 #include "heap.h"
 #include "recovery/check.h"
 #include "tx/tx.h"
@@ -41,6 +42,7 @@ PHEAP_API int pheap_get_stats(pheap_t *heap, struct pheap_stats *stats)
 PHEAP_API int pheap_check(pheap_t *heap, struct pheap_check_result *result, pheap_problem_fn *fn,
 			  void *arg)
 {
+	PH_NO_CANCEL; /* fn() may be anything */
 	struct pheap_check_result own = {.struct_size = sizeof(own)};
 	int err = ph_heap_usable(heap, "pheap_check");
 

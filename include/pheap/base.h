@@ -39,6 +39,23 @@ extern "C" {
 #define PHEAP_VERSION_MAJOR 0
 #define PHEAP_VERSION_MINOR 1
 
+/*
+ * THREADS THAT END. No function is a cancellation point: a thread that is cancelled in
+ * one finishes it first, and the request is acted upon afterwards, where the program
+ * has a cancellation point. What the thread had reserved, and transactions that it had
+ * begun, stay as they are, for its cleanup handlers or for another thread to end. This
+ * holds for deferred cancelability, the default; a thread whose cancelability is
+ * asynchronous must not be in a function of the library, as of nearly any other.
+ * Functions that the library calls must return: no longjmp() or pthread_exit() out of
+ * them.
+ *
+ * FORK. In the child calls on the heap are EINVAL, and neither they nor its end change
+ * the pool; other threads of the parent may be in calls meanwhile. Its pages are still
+ * those of the parent: a store through a pointer is seen there.
+ *
+ * SIGNALS. No function may be called in a handler that interrupted one.
+ */
+
 /* An open heap. Its address is stable until pheap_close(). */
 #ifdef __cplusplus
 typedef struct pheap_heap pheap_t; /* pheap is the namespace of pheap.hpp */

@@ -19,7 +19,8 @@ struct pheap_problem {
 	const char *message;   /* what is wrong; valid during the call only */
 };
 
-/* Called once a problem, in the thread that runs the check. */
+/* Called once a problem, in the thread that runs the check. It must return, and call
+ * nothing on the heap. */
 typedef void pheap_problem_fn(void *arg, const struct pheap_problem *problem);
 
 struct pheap_check_result {

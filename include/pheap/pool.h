@@ -109,7 +109,8 @@ PHEAP_API pheap_t *pheap_open(const char *path, const struct pheap_options *opts
  *
  * NULL is accepted. With a transaction still open: EBUSY, the heap stays open.
  * EIO: the final write-back failed; the heap is closed, the pool is not marked
- * clean, and the next open recovers it. In the child of a fork: EINVAL.
+ * clean, and the next open recovers it. EUCLEAN: somebody has truncated the file; the
+ * heap is closed, and nothing more was written. In the child of a fork: EINVAL.
  */
 PHEAP_API int pheap_close(pheap_t *heap);
 

@@ -465,8 +465,10 @@ int ph_rec_lock(struct ph_rec *rec)
 		if (ph_likely(!err && lane_has_room(rec)))
 			return 0;
 		ph_bitlock_give(&rec->lane->lock, 0);
-		if (err)
+		if (err) {
+			err = ph_heap_refuse(heap, "committing a record");
 			break;
+		}
 		give_stripes(rec, 0);
 		if ((err = ph_checkpoint(heap)))
 			return err;

@@ -2,9 +2,12 @@
  * test-fork.c - a forked child has its parent's heap in memory and must not use
  * it: every call is an error, its exit changes nothing, and it keeps no lock.
  */
+#define _GNU_SOURCE /* environ */
 #include "common.h"
 
+#include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/wait.h>
 
 #define POOL MIB(8)
@@ -47,6 +50,8 @@ static int use_in_child(void *arg)
 	must(!pheap_tx_begin(p->heap));
 	must(!pheap_named_root(p->heap, "new"));
 	must(error(pheap_drop_root(p->heap, "old")));
+	must(error(pheap_purge(p->heap, 0)));
+	must(!pheap_arena_create_in(p->heap, 4096));
 	must(error(pheap_check(p->heap, &result, NULL, NULL)));
 	if (p->tx) {
 		must(!pheap_tx_alloc(p->tx, 64));
@@ -191,13 +196,135 @@ static void own_pool_in_child(void **state)
 	close_pool(heap);
 }
 
+/* ---- other threads in mid-operation ------------------------------------------------------ */
+
+#define WORKERS 3u
+#define FORKS 150u
+
+static struct {
+	pheap_t *heap;
+	pheap_ref *slots;
+	bool stop;
+	unsigned long operations;
+} busy;
+
+/* Each holds locks of all kinds now and then: stripes, lane, zone, checkpoint, caches. */
+static void *keep_busy(void *arg)
+{
+	pheap_ref *slot = &busy.slots[*(unsigned *)arg];
+	unsigned long n = 0;
+
+	for (; !__atomic_load_n(&busy.stop, __ATOMIC_RELAXED); n++) {
+		pheap_tx_t *tx;
+
+		must(!pheap_alloc_into(busy.heap, slot, n % 16 ? 300 : 300000, NULL));
+		must((tx = pheap_tx_begin(busy.heap)));
+		must(!pheap_tx_snapshot(tx, pheap_ptr(busy.heap, *slot), 100));
+		must(!(n % 2 ? pheap_tx_commit(tx) : pheap_tx_abort(tx)));
+		must(!pheap_retire(busy.heap, slot));
+		if (n % 64 == 0)
+			must(!pheap_purge(busy.heap, 0));
+	}
+	__atomic_add_fetch(&busy.operations, n, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+/* No call may wait for a lock whose holder is not in this process. */
+static int call_and_exit(void *arg)
+{
+	struct parent *p = arg;
+
+	alarm(30); /* a call that waits ends so */
+	use_in_child(p);
+#ifdef __SANITIZE_ADDRESS__
+	/* Its search for leaks needs the threads that have not come along. */
+	_exit(7);
+#endif
+	exit(7);
+}
+
+static void fork_often(struct parent *p)
+{
+	for (unsigned i = 0; i < FORKS; i++) {
+		usleep(i * 7 % 500);
+		must(run_child(call_and_exit, p) == 7);
+		must(pheap_alloc_into(p->heap, pheap_named_root(p->heap, "mine"), 64, NULL) == 0);
+		must(!pheap_retire(p->heap, pheap_named_root(p->heap, "mine")));
+	}
+	__atomic_store_n(&busy.stop, true, __ATOMIC_RELAXED);
+}
+
+static void fork_in_mid_operation(void **state)
+{
+	struct parent p = {make_pool("p", POOL), NULL, NULL, NULL};
+	unsigned numbers[WORKERS];
+	pthread_t threads[WORKERS];
+
+	(void)state;
+	assert_made(pheap_named_root(p.heap, "old"));
+	busy.heap = p.heap;
+	busy.stop = false;
+	busy.operations = 0;
+	p.object = publish_root(p.heap, 200, 1);
+	p.reserved = assert_made(pheap_alloc(p.heap, 64));
+	p.tx = assert_made(pheap_tx_begin(p.heap));
+	assert_ok(pheap_alloc_into(p.heap, pheap_named_root(p.heap, "slots"), 64, NULL));
+	busy.slots = pheap_ptr(p.heap, *pheap_find_root(p.heap, "slots"));
+	for (unsigned i = 0; i < WORKERS; i++) {
+		numbers[i] = i;
+		must(!pthread_create(&threads[i], NULL, keep_busy, &numbers[i]));
+	}
+	fork_often(&p);
+	for (unsigned i = 0; i < WORKERS; i++)
+		must(!pthread_join(threads[i], NULL));
+	assert_true(busy.operations > WORKERS);
+	assert_ok(pheap_tx_abort(p.tx));
+	assert_ok(pheap_free(p.heap, p.reserved));
+	assert_true(has_pattern(p.object, 200, 1));
+	assert_int_equal(check_clean(p.heap), 2);
+	close_pool(p.heap);
+	p.heap = open_pool("p");
+	assert_int_equal(info_of(p.heap).recovered, 0);
+	close_pool(p.heap);
+}
+
+/* A program that is started, by posix_spawn() or vfork(), has neither lock nor file. */
+static void programs_started(void **state)
+{
+	char *args[] = {(char *)"sleep", (char *)"60", NULL};
+	pheap_t *heap = make_pool("p", POOL);
+	pid_t child[2];
+
+	(void)state;
+	publish_root(heap, 200, 1);
+	assert_int_equal(posix_spawnp(&child[0], args[0], NULL, NULL, args, environ), 0);
+	child[1] = vfork();
+	if (!child[1]) {
+		execvp(args[0], args);
+		_exit(1);
+	}
+	assert_true(child[1] > 0);
+	assert_int_equal(check_clean(heap), 1);
+	/* Both live on, and the pool is free. */
+	heap = reopen_pool(heap, "p");
+	assert_int_equal(info_of(heap).recovered, 0);
+	assert_true(has_pattern(pheap_ptr(heap, *pheap_root(heap)), 200, 1));
+	for (unsigned i = 0; i < 2; i++) {
+		int status;
+
+		assert_int_equal(waitpid(child[i], &status, WNOHANG), 0);
+		kill(child[i], SIGKILL);
+		waitpid(child[i], &status, 0);
+	}
+	close_pool(heap);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(calls_in_child_fail),
-		cmocka_unit_test(exit_of_child),
-		cmocka_unit_test(lock_after_close),
-		cmocka_unit_test(own_pool_in_child),
+		cmocka_unit_test(calls_in_child_fail),	 cmocka_unit_test(exit_of_child),
+		cmocka_unit_test(lock_after_close),	 cmocka_unit_test(own_pool_in_child),
+		cmocka_unit_test(fork_in_mid_operation), cmocka_unit_test(programs_started),
 	};
 
 	test_init(argc, argv);

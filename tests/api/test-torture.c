@@ -3,7 +3,7 @@
  *
  *	test-torture [ROUNDS [SEED]]
  *
- * A writer process runs random operations on a pool, in two threads on slots of
+ * A writer process runs random operations on a pool, in four threads on slots of
  * their own. Before each operation it notes in memory shared with its parent what
  * the operation will change, and afterwards that it has returned. The parent kills
  * it at a random moment, lets the pool be recovered, and compares: what had
@@ -21,7 +21,7 @@
 #include <sys/wait.h>
 
 #define POOL MIB(32)
-#define THREADS 2
+#define THREADS 4
 #define SLOTS 48
 #define WORDS 32
 #define CELLS 16
@@ -29,7 +29,7 @@
 #define ITEMS (SLOTS + WORDS + CELLS)
 #define STEPS 16
 
-/* What each thread has in the pool; the root refers to the array of both. */
+/* What each thread has in the pool; the root refers to the array of all. */
 struct own {
 	pheap_ref slots[SLOTS];
 	uint64_t words[WORDS];
