@@ -482,7 +482,7 @@ static size_t room_for_objects(void)
 
 static void cancelled_at_any_moment(void **state)
 {
-	unsigned rounds = mode->flags & PHEAP_FORCE_MSYNC ? 100 : 400;
+	unsigned rounds = mode->flags & PHEAP_FORCE_MSYNC ? 50 : 150;
 	struct rng rng = rng_make(1);
 	size_t room;
 
