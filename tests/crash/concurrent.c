@@ -22,7 +22,7 @@
 #include "worker.h"
 #include "worlds.h"
 
-#define OPS_MAX 32u /* of a thread */
+#define KNOWN_MAX 16384u
 
 /* An operation begins or ends, and so what the pool may hold is something else. */
 struct moment {
@@ -126,9 +126,13 @@ uint64_t c_dice(struct concurrent *c, uint64_t n)
 	return chance(c, 1) % n;
 }
 
+/* Of a large object the beginning will do. */
 static struct model_object *content(struct concurrent *c, size_t size, uint64_t salt)
 {
-	return model_pattern(&c->run->store, size, chance(c, 2 + salt));
+	struct model_object *object = model_pattern(&c->run->store, size, chance(c, 2 + salt));
+
+	object->known = size > KNOWN_MAX ? KNOWN_MAX / 16 : size;
+	return object;
 }
 
 static void begin(struct concurrent *c, const char *name, struct operation op)
@@ -184,7 +188,7 @@ static char *filled(struct concurrent *c, const struct model_object *object)
 	char *ptr = pheap_alloc(c->heap, object->size);
 
 	if (ptr)
-		trace_put(&c->trace, ptr, object->bytes, object->size);
+		trace_put(&c->trace, ptr, object->bytes, object->known);
 	else
 		fail(c, "alloc");
 	return ptr;
@@ -216,7 +220,7 @@ static void publish(struct concurrent *c, const char *name, enum world_op kind, 
 		return;
 	object = content(c, size, 0);
 	ptr = filled(c, object);
-	if (ptr && flags & PHEAP_PERSISTED && pheap_persist(c->heap, ptr, size))
+	if (ptr && flags & PHEAP_PERSISTED && pheap_persist(c->heap, ptr, object->known))
 		fail(c, "persist");
 	if (ptr)
 		link_object(c, name, kind, slot, ptr, object, flags);
@@ -454,7 +458,7 @@ void ctx_publish(struct ctx *t, unsigned slot, size_t size)
 		step_end(t, -errno, edit);
 		return;
 	}
-	trace_put(&t->c->trace, ptr, edit.object->bytes, size);
+	trace_put(&t->c->trace, ptr, edit.object->bytes, edit.object->known);
 	step_end(t, pheap_tx_set(t->tx, slot_of(t->c, slot), pheap_ref_of(t->c->heap, ptr)), edit);
 }
 
