@@ -50,6 +50,7 @@ struct concurrent {
 	struct set seen; /* records */
 
 	struct worlds worlds;
+	struct model_store store; /* objects of this schedule */
 	struct moment *moment;
 	size_t n, room;
 	unsigned ops[CONCURRENT_THREADS]; /* so far */
@@ -129,7 +130,7 @@ uint64_t c_dice(struct concurrent *c, uint64_t n)
 /* Of a large object the beginning will do. */
 static struct model_object *content(struct concurrent *c, size_t size, uint64_t salt)
 {
-	struct model_object *object = model_pattern(&c->run->store, size, chance(c, 2 + salt));
+	struct model_object *object = model_pattern(&c->store, size, chance(c, 2 + salt));
 
 	object->known = size > KNOWN_MAX ? KNOWN_MAX / 16 : size;
 	return object;
@@ -549,7 +550,7 @@ static void reserve(struct concurrent *c)
 {
 	for (unsigned i = 0; i < 2; i++) {
 		struct model_object *object =
-			model_pattern(&c->run->store, c->program->reserved, c->run->rig->seed + i);
+			model_pattern(&c->store, c->program->reserved, c->run->rig->seed + i);
 		char *ptr = pheap_alloc(c->heap, c->program->reserved);
 
 		c->reserved[i].object = object;
@@ -564,8 +565,9 @@ static void reserve(struct concurrent *c)
 static void record(struct concurrent *c)
 {
 	forget_moments(c);
+	model_store_clear(&c->store);
 	memset(c->ops, 0, sizeof(c->ops));
-	worlds_begin(&c->worlds, &c->run->store, &c->prepared);
+	worlds_begin(&c->worlds, &c->store, &c->prepared);
 	*c->broken = 0;
 	open_memory(c);
 	if (!c->heap) {
@@ -732,6 +734,7 @@ static void forget(struct concurrent *c)
 	uint64_t size = c->run->rig->pool_size;
 
 	forget_moments(c);
+	model_store_clear(&c->store);
 	free(c->moment);
 	trace_free(&c->trace);
 	set_clear(&c->seen);
