@@ -13,8 +13,11 @@
  *	granules   every object above 64 KiB in whole granules
  *	upwards    slabs; before a new one is made, an object may take a place of one of the
  *	           next two classes
- *	first fit, best fit   objects of more than 4 KiB as runs of 512 bytes anywhere in
+ *	runs       objects of more than 4 KiB as runs of units of 512 bytes, by best fit, in
  *	           granules that they share
+ *	best fit   every object a run of units of 16 bytes anywhere: the tightest hole, the
+ *	           lowest of these. No classes, no alignment, no metadata: a mark to measure the
+ *	           others by
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -123,52 +126,113 @@ static void slab_give(struct slab *slab, uint64_t *granules)
 
 /* ---- runs -------------------------------------------------------------------------- */
 
-#define UNIT 512u
-#define UNITS (PM_GRANULE / UNIT) /* of a granule */
+/* Holes of so many units or more are in the last list. */
+#define BINS 8192u
 
-/* All of memory in the order of addresses; the last one is free, and has no end. */
+/* Runs in the order of addresses: all of memory, of which the last one is free and has no
+ * end, or one granule. */
 struct run {
 	uint32_t start, n;
 	bool used;
-	struct run *next, *prev;
+	struct run *next, *prev;     /* neighbours */
+	struct run *larger, *lesser; /* holes of the same length, by address */
 };
 
-static struct run *runs;
-static uint32_t *in_granule; /* runs that touch it */
-static bool best_fit;
+static struct {
+	uint32_t unit;	/* bytes; 0: there are no runs */
+	uint64_t above; /* objects that are larger are runs */
+	bool inside;	/* each in one granule */
+	uint32_t end;	/* of the granules there were ever */
+	struct run *hole[BINS];
+	uint64_t any[BINS / 64]; /* a bit for each list that is not empty */
+	uint32_t *users;	 /* runs that touch a granule */
+} runs;
 
-static void touch(const struct run *run, int by, uint64_t *granules)
+static unsigned bin_of(const struct run *run)
 {
-	for (uint32_t g = run->start / UNITS; g <= (run->start + run->n - 1) / UNITS; g++) {
-		*granules += by > 0 && !in_granule[g];
-		in_granule[g] += (uint32_t)by;
-		*granules -= by < 0 && !in_granule[g];
+	return run->n < BINS ? run->n : BINS - 1;
+}
+
+static void hole_add(struct run *run)
+{
+	struct run **link = &runs.hole[bin_of(run)];
+
+	run->lesser = NULL;
+	while (*link && (*link)->start < run->start) {
+		run->lesser = *link;
+		link = &(*link)->larger;
+	}
+	run->larger = *link;
+	if (run->larger)
+		run->larger->lesser = run;
+	*link = run;
+	runs.any[bin_of(run) / 64] |= UINT64_C(1) << bin_of(run) % 64;
+}
+
+static void hole_remove(struct run *run)
+{
+	unsigned bin = bin_of(run);
+
+	if (run->lesser)
+		run->lesser->larger = run->larger;
+	else
+		runs.hole[bin] = run->larger;
+	if (run->larger)
+		run->larger->lesser = run->lesser;
+	if (!runs.hole[bin])
+		runs.any[bin / 64] &= ~(UINT64_C(1) << bin % 64);
+}
+
+static struct run *hole_find(uint32_t n)
+{
+	uint64_t bits = runs.any[n / 64] & ~UINT64_C(0) << n % 64;
+
+	for (unsigned w = n / 64;;) {
+		if (bits)
+			return runs.hole[w * 64 + (unsigned)__builtin_ctzll(bits)];
+		if (++w == BINS / 64)
+			return NULL;
+		bits = runs.any[w];
 	}
 }
 
-static struct run *run_find(uint32_t n)
+static struct run *run_new(uint32_t start, uint32_t n, struct run *prev, struct run *next)
 {
-	struct run *best = NULL;
+	struct run *run = zeroed(1, sizeof(*run));
 
-	for (struct run *run = runs; run; run = run->next)
-		if (!run->used && run->n >= n && (!best || run->n < best->n)) {
-			best = run;
-			if (!best_fit || run->n == n)
-				break;
-		}
-	return best;
+	*run = (struct run){.start = start, .n = n, .prev = prev, .next = next};
+	if (prev)
+		prev->next = run;
+	if (next)
+		next->prev = run;
+	return run;
 }
 
-static struct run *run_take(uint32_t n, uint64_t *granules)
+/* Granules count while a run is in them. */
+static void touch(const struct run *run, int by, uint64_t *granules)
 {
-	struct run *run = run_find(n), *rest;
+	uint64_t first = (uint64_t)run->start * runs.unit, last = first + run->n * runs.unit - 1;
 
+	for (uint64_t g = first / PM_GRANULE; g <= last / PM_GRANULE; g++) {
+		*granules += by > 0 && !runs.users[g];
+		runs.users[g] += (uint32_t)by;
+		*granules -= by < 0 && !runs.users[g];
+	}
+}
+
+static struct run *run_take(uint64_t bytes, uint64_t *granules)
+{
+	uint32_t n = (uint32_t)(bytes / runs.unit);
+	struct run *run = hole_find(n);
+
+	if (!run) { /* a granule that has no neighbours */
+		run = run_new(runs.end, PM_GRANULE / runs.unit, NULL, NULL);
+		runs.end += run->n;
+	} else {
+		hole_remove(run);
+	}
 	if (run->n > n) {
-		rest = zeroed(1, sizeof(*rest));
-		*rest = (struct run){run->start + n, run->n - n, false, run->next, run};
-		if (rest->next)
-			rest->next->prev = rest;
-		run->next = rest;
+		hole_add(run_new(run->start + n, run->n - n, run, run->next));
 		run->n = n;
 	}
 	run->used = true;
@@ -176,24 +240,28 @@ static struct run *run_take(uint32_t n, uint64_t *granules)
 	return run;
 }
 
-/* Join a free run with the one behind it, if that is free too. */
+/* A free run joins the one behind it, if that is free too. */
 static void join(struct run *run)
 {
 	struct run *next = run->next;
 
 	if (run->used || !next || next->used)
 		return;
+	hole_remove(run);
+	hole_remove(next);
 	run->n += next->n;
 	run->next = next->next;
 	if (run->next)
 		run->next->prev = run;
 	free(next);
+	hole_add(run);
 }
 
 static void run_give(struct run *run, uint64_t *granules)
 {
 	touch(run, -1, granules);
 	run->used = false;
+	hole_add(run);
 	join(run);
 	if (run->prev)
 		join(run->prev);
@@ -244,9 +312,10 @@ static void take(struct object *object, uint64_t size, uint64_t *granules)
 	unsigned cls = class_of(size);
 
 	*object = (struct object){.size = size, .block = whole};
-	if (runs && size > 4096) {
-		object->block = (classes.class[cls].size + UNIT - 1) / UNIT * UNIT;
-		object->run = run_take((uint32_t)(object->block / UNIT), granules);
+	if (runs.unit && size > runs.above) {
+		object->block = runs.inside ? classes.class[cls].size : size;
+		object->block = (object->block + runs.unit - 1) / runs.unit * runs.unit;
+		object->run = run_take(object->block, granules);
 	} else if (cls < classes.n && (size <= PM_GRANULE || classes.class[cls].size < whole)) {
 		object->slab = slab_take(cls, granules);
 		object->block = classes.class[object->slab->cls].size;
@@ -313,17 +382,18 @@ static void add_eight(void)
 		}
 }
 
-static void simulate_runs(const struct set *set, bool best)
+static void simulate_runs(const struct set *set, const char *rule, uint32_t unit, uint64_t above)
 {
-	struct run *all = zeroed(1, sizeof(*all));
-
-	*all = (struct run){.n = UINT32_MAX};
-	runs = all;
-	best_fit = best;
-	in_granule = zeroed(UINT32_MAX / UNITS, sizeof(*in_granule));
-	simulate(set, best ? "best fit" : "first fit");
-	free(in_granule);
-	runs = NULL;
+	memset(&runs, 0, sizeof(runs));
+	runs.unit = unit;
+	runs.above = above;
+	runs.inside = above > 0;
+	runs.users = zeroed((UINT64_C(1) << 32) * unit / PM_GRANULE, sizeof(*runs.users));
+	if (!runs.inside)
+		hole_add(run_new(0, UINT32_MAX, NULL, NULL));
+	simulate(set, rule);
+	free(runs.users);
+	runs.unit = 0;
 }
 
 int main(int argc, char **argv)
@@ -351,10 +421,8 @@ int main(int argc, char **argv)
 		classes.upwards = 2;
 		simulate(&set, "upwards");
 		classes.upwards = 0;
-		if (set.live > 16384)
-			continue; /* looking through all runs takes too long */
-		simulate_runs(&set, false);
-		simulate_runs(&set, true);
+		simulate_runs(&set, "runs", 512, 4096);
+		simulate_runs(&set, "best fit", 16, 0);
 	}
 	return 0;
 }

@@ -371,10 +371,77 @@ static uint64_t loop_fragbench(struct worker *w, uint64_t n)
 	return ops;
 }
 
+/* What a system that does not know it says of its blocks and its spans; one that does has
+ * defined SYS_HAS_SPANS and both. */
+#ifndef SYS_HAS_SPANS
+static inline size_t sys_block(const sys_obj *o)
+{
+	(void)o;
+	return 0;
+}
+
+static inline uint64_t sys_in_spans(void)
+{
+	return 0;
+}
+#endif
+
+#define STEADY_OBJECTS 16384u
+
+/* 8 to 65536: each doubling is as likely. */
+static inline uint32_t steady_size(const struct pick *pick)
+{
+	uint32_t least = 8u << (pick->any >> 16) % 13;
+
+	return least + (uint32_t)((uint64_t)least * (pick->any & 0xffff) >> 16);
+}
+
+static inline void touch_pages(const sys_obj *o, size_t size)
+{
+	for (size_t at = 0; at < size; at += 4096)
+		((volatile char *)o->ptr)[at] = 1;
+	((volatile char *)o->ptr)[size - 1] = 1;
+}
+
+/* extra: bytes requested, bytes of their blocks, bytes in use by spans; resident bytes. */
+static uint64_t loop_steady(struct worker *w, uint64_t n)
+{
+	uint32_t *sizes = harness_memory(STEADY_OBJECTS * sizeof(*sizes), true);
+	sys_obj *objects = harness_memory(STEADY_OBJECTS * sizeof(*objects), true);
+	uint64_t before = resident_bytes(), seed = 1;
+	struct timer timer = timer_start();
+
+	n = w->quick ? 1000000 : 10000000;
+	for (uint64_t i = 0; i < n; i++) {
+		const struct pick *pick = next_pick(w);
+		unsigned at = (unsigned)i;
+
+		/* Picks repeat after a while; which object meets which size must not. */
+		seed = seed * 6364136223846793005u + 1442695040888963407u;
+		if (i >= STEADY_OBJECTS) {
+			at = (unsigned)(seed >> 50);
+			sys_release(&objects[at]);
+		}
+		sizes[at] = steady_size(pick);
+		sys_reserve(&objects[at], sizes[at]);
+		touch_pages(&objects[at], sizes[at]);
+	}
+	timer_stop(&timer, w);
+	timer_report(w, (double)n);
+	w->extra[3] = (double)resident_bytes() - (double)before;
+	for (unsigned i = 0; i < STEADY_OBJECTS; i++) {
+		w->extra[0] += sizes[i];
+		w->extra[1] += (double)sys_block(&objects[i]);
+	}
+	w->extra[2] = (double)sys_in_spans();
+	return n;
+}
+
 #define VOLATILE_LOOPS                                                                          \
 	[W_RESERVE_PAIR] = loop_reserve_pair, [W_RESERVE_BATCH] = loop_reserve_batch,           \
 	[W_RANDOM_SLOT] = loop_random_slot, [W_LARGE_PAIR] = loop_reserve_pair,                 \
 	[W_THREADTEST] = loop_threadtest, [W_LARSON] = loop_larson, [W_SHBENCH] = loop_shbench, \
-	[W_PRODCON] = loop_prodcon, [W_ARENA64] = loop_arena64, [W_FRAGBENCH] = loop_fragbench
+	[W_PRODCON] = loop_prodcon, [W_ARENA64] = loop_arena64, [W_FRAGBENCH] = loop_fragbench, \
+	[W_STEADY] = loop_steady
 
 #endif

@@ -160,12 +160,15 @@ static void print_extras(const struct block *block, unsigned s)
 		       x[2] / x[3]);
 		break;
 	case W_STEADY:
-		printf("# steady %s %s, live set of 16384 objects: %.1f MiB requested, %.1f in "
-		       "blocks, %.1f in spans: "
-		       "internal "
-		       "fragmentation %.2f %%, external %.2f %%\n",
-		       size, systems[s]->name, mib(x[0]), mib(x[1]), mib(x[2]),
-		       100 * (1 - x[0] / x[1]), 100 * (1 - x[1] / x[2]));
+		printf("# steady %s %s: resident growth %.1f MiB for 16384 objects of %.1f MiB: "
+		       "%.3f",
+		       size, systems[s]->name, mib(x[3]), mib(x[0]), x[3] / x[0]);
+		if (x[2] > 0)
+			printf("; %.1f in blocks, %.1f in spans: internal fragmentation %.2f %%, "
+			       "external %.2f %%",
+			       mib(x[1]), mib(x[2]), 100 * (1 - x[0] / x[1]),
+			       100 * (1 - x[1] / x[2]));
+		printf("\n");
 		break;
 	case W_OPEN_CLEAN:
 	case W_OPEN_CRASH:

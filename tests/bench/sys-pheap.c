@@ -46,6 +46,21 @@ static inline void sys_release(sys_obj *o)
 	must(pheap_free(heap, o->ptr));
 }
 
+#define SYS_HAS_SPANS
+
+static inline size_t sys_block(const sys_obj *o)
+{
+	return pheap_usable_size(heap, o->ptr);
+}
+
+static inline uint64_t sys_in_spans(void)
+{
+	struct pheap_stats stats = {.struct_size = sizeof(stats)};
+
+	must(pheap_get_stats(heap, &stats));
+	return (stats.granules - stats.granules_free) * 65536;
+}
+
 #define SYS_HAS_ARENA
 #define ARENA_BLOCK 65536
 
@@ -239,59 +254,6 @@ static void count(struct tally *tally)
 	stats = stats_now();
 	tally->fences = stats.fences;
 	tally->lines = stats.flushed_lines + stats.nt_lines;
-}
-
-/* ---- fragmentation of a live set ---------------------------------------------------- */
-
-#define STEADY_OBJECTS 16384u
-
-/* 8 to 65536: each doubling is as likely. */
-static inline size_t steady_size(const struct pick *pick)
-{
-	size_t least = (size_t)8 << (pick->any >> 16) % 13;
-
-	return least + (least * (pick->any & 0xffff) >> 16);
-}
-
-/* extra: bytes requested, bytes of their blocks, bytes in use by spans. */
-static void measure_steady(struct worker *w, const sys_obj *objects, const uint32_t *sizes)
-{
-	struct pheap_stats stats = stats_now();
-
-	for (unsigned i = 0; i < STEADY_OBJECTS; i++) {
-		w->extra[0] += sizes[i];
-		w->extra[1] += (double)pheap_usable_size(heap, objects[i].ptr);
-	}
-	w->extra[2] = (double)(stats.granules - stats.granules_free) * 65536;
-}
-
-static uint64_t loop_steady(struct worker *w, uint64_t n)
-{
-	uint32_t *sizes = harness_memory(STEADY_OBJECTS * sizeof(*sizes), true);
-	sys_obj *objects = harness_memory(STEADY_OBJECTS * sizeof(*objects), true);
-	struct timer timer = timer_start();
-	uint64_t seed = 1;
-
-	n = w->quick ? 1000000 : 10000000;
-	for (uint64_t i = 0; i < n; i++) {
-		/* Picks repeat after a while; which object meets which size must not. */
-		const struct pick *pick = next_pick(w);
-		unsigned at =
-			(unsigned)((seed = seed * 6364136223846793005u + 1442695040888963407u) >>
-				   50);
-
-		if (i < STEADY_OBJECTS)
-			at = (unsigned)i;
-		if (objects[at].ptr)
-			sys_release(&objects[at]);
-		sizes[at] = (uint32_t)steady_size(pick);
-		sys_reserve(&objects[at], sizes[at]);
-		touch(&objects[at]);
-	}
-	timer_stop(&timer, w);
-	timer_report(w, (double)n);
-	measure_steady(w, objects, sizes);
-	return n;
 }
 
 /* ---- pools that are filled, opened, crashed ------------------------------------------- */
@@ -519,7 +481,6 @@ static uint64_t loop_open(struct worker *w, uint64_t n)
 static loop_fn *const durable_loops[WORKLOADS] = {
 	VOLATILE_LOOPS,
 	LINKED_LOOPS,
-	[W_STEADY] = loop_steady,
 	[W_SPACE64] = loop_space64,
 	[W_OPEN_CLEAN] = loop_open,
 	[W_OPEN_CRASH] = loop_open,
@@ -530,7 +491,6 @@ static loop_fn *const durable_loops[WORKLOADS] = {
 static loop_fn *const volatile_loops[WORKLOADS] = {
 	VOLATILE_LOOPS,
 	LINKED_LOOPS,
-	[W_STEADY] = loop_steady,
 	[W_SPACE64] = loop_space64,
 };
 
