@@ -694,7 +694,8 @@ class transaction
 
 	/* Call the destructor of a published object, or of one made here, and free it: with the
 	 * commit, and not at all without. Its own bytes are saved if the destructor may
-	 * change them. */
+	 * change them; what else it changes in the pool, such as elements of its vectors, the
+	 * caller saves before. */
 	template <class T> void destroy(T *object)
 	{
 		if constexpr (!std::is_trivially_destructible_v<T>) {

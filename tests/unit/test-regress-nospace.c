@@ -321,6 +321,31 @@ static void magazine_without_memory(void **state)
 	close_pool(heap);
 }
 
+/* Regions stay as they were; what they have can be used. */
+static void regions_without_memory(void **state)
+{
+	pheap_region_t *region = assert_made(pheap_region_create(4096, PHEAP_REGION_REUSE));
+	char *object = assert_made(pheap_region_alloc(region, 64));
+	size_t total = pheap_region_total_allocated(region);
+
+	(void)state;
+	starved = true;
+	assert_errno(ENOMEM, pheap_region_create(4096, 0));
+	assert_errno(ENOMEM, pheap_region_create_child(region, 4096, 0));
+	assert_errno(ENOMEM, pheap_region_alloc(region, 100000));
+	assert_int_equal(pheap_region_total_allocated(region), total);
+	assert_made(pheap_region_alloc(region, 500));
+	assert_ok(pheap_region_recycle(region, object, 64));
+	assert_ptr_equal(pheap_region_alloc(region, 64), object);
+	while (pheap_region_alloc(region, 500))
+		;
+	assert_int_equal(errno, ENOMEM);
+	starved = false;
+	assert_made(pheap_region_alloc(region, 500));
+	assert_made(pheap_region_alloc(region, 100000));
+	pheap_region_destroy(region);
+}
+
 /* The abort was left out, and the transaction open for ever. */
 static void abort_without_memory(void **state)
 {
@@ -373,9 +398,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test_teardown(use_sparse_copy, make_room),
 	};
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(free_without_memory),	 cmocka_unit_test(magazine_without_memory),
-		cmocka_unit_test(abort_without_memory),	 cmocka_unit_test(commit_without_memory),
-		cmocka_unit_test(retire_without_memory),
+		cmocka_unit_test(free_without_memory),	  cmocka_unit_test(magazine_without_memory),
+		cmocka_unit_test(regions_without_memory), cmocka_unit_test(abort_without_memory),
+		cmocka_unit_test(commit_without_memory),  cmocka_unit_test(retire_without_memory),
 	};
 
 	test_init(argc, argv);
