@@ -95,27 +95,43 @@ static int settle(struct pheap *heap, struct ph_count *count)
 	return 0;
 }
 
+/* Under ckpt_lock. cache: the caller's, looked up before, since that may take locks. */
+static int begin(struct pheap *heap, struct ph_tcache *cache)
+{
+	uint64_t index = __atomic_add_fetch(&heap->ckpt_begun, 1, __ATOMIC_ACQ_REL);
+	struct ph_count spare = {0};
+	int err = settle(heap, cache ? &cache->count : &spare);
+
+	if (!err)
+		__atomic_store_n(&heap->ckpt_done, index, __ATOMIC_RELEASE);
+	return err;
+}
+
 int ph_checkpoint(struct pheap *heap)
 {
 	uint64_t begun = __atomic_load_n(&heap->ckpt_begun, __ATOMIC_ACQUIRE);
 	struct ph_tcache *cache = ph_tcache_get(heap);
-	struct ph_count spare = {0};
 	int err = 0;
 
 	if (!ph_logs(&heap->pm))
 		return 0;
 	pthread_mutex_lock(&heap->ckpt_lock);
 	/* One that began after this call does as well. */
-	if (heap->ckpt_done <= begun) {
-		uint64_t index = __atomic_add_fetch(&heap->ckpt_begun, 1, __ATOMIC_ACQ_REL);
-
-		err = settle(heap, cache ? &cache->count : &spare);
-		if (!err)
-			__atomic_store_n(&heap->ckpt_done, index, __ATOMIC_RELEASE);
-	}
+	if (heap->ckpt_done <= begun)
+		err = begin(heap, cache);
 	pthread_mutex_unlock(&heap->ckpt_lock);
 	return err ? ph_error(EIO, "writing back to the pool failed: the heap is read-only now")
 		   : 0;
+}
+
+void ph_checkpoint_ahead(struct pheap *heap)
+{
+	struct ph_tcache *cache = ph_tcache_get(heap);
+
+	if (pthread_mutex_trylock(&heap->ckpt_lock))
+		return;
+	begin(heap, cache);
+	pthread_mutex_unlock(&heap->ckpt_lock);
 }
 
 /*

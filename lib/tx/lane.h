@@ -73,6 +73,10 @@ void ph_lane_leave(struct pheap *heap, struct ph_lane *lane);
 /* Settle every record that is committed when this is called. 0 or -EIO. */
 int ph_checkpoint(struct pheap *heap);
 
+/* The same before it is needed, unless one is under way. Of an error the next operation
+ * hears. */
+void ph_checkpoint_ahead(struct pheap *heap);
+
 static inline uint64_t ph_settled(const struct pheap *heap)
 {
 	return __atomic_load_n(&heap->settled, __ATOMIC_ACQUIRE);

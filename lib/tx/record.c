@@ -619,9 +619,23 @@ static int flush_lines(struct ph_rec *rec)
 	return ph_fence(&heap->pm, rec->count);
 }
 
+/*
+ * Rings of threads that do the same are full at the same time, and then all but one would
+ * wait for the checkpoint. So where there are several threads, it begins before.
+ */
+#define AHEAD_LINES (PM_RING_LINES * 3 / 4)
+
+static bool nearly_full(const struct ph_lane *lane)
+{
+	uint64_t used = lane->pos - __atomic_load_n(&lane->head, __ATOMIC_ACQUIRE);
+
+	return ph_unlikely(used > AHEAD_LINES) && !__libc_single_threaded;
+}
+
 int ph_rec_commit(struct ph_rec *rec)
 {
 	uint64_t stamp = next_stamp(rec);
+	bool ahead;
 	int err = 0;
 
 	if (rec->lane && (err = write_record(rec, stamp))) {
@@ -640,6 +654,9 @@ int ph_rec_commit(struct ph_rec *rec)
 		err = flush_lines(rec);
 		give_stripes(rec, stamp);
 	}
+	ahead = nearly_full(rec->lane);
 	ph_bitlock_give(&rec->lane->lock, 0);
+	if (ahead)
+		ph_checkpoint_ahead(rec->heap);
 	return err;
 }

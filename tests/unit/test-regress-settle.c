@@ -249,6 +249,45 @@ static void lines_of_one_stripe(void **state)
 	media_free(&media);
 }
 
+/* ---- a checkpoint before it is needed ----------------------------------------------- */
+
+static void *do_nothing(void *arg)
+{
+	return arg;
+}
+
+/* Of several threads none waits until its ring is full; and what was settled is durable. */
+static void before_the_ring_is_full(void **state)
+{
+	uint64_t expected[WORDS] = {0};
+	struct media media;
+	pthread_t thread;
+	pheap_t *heap;
+	char *object;
+
+	(void)state;
+	assert_int_equal(pthread_create(&thread, NULL, do_nothing, NULL), 0);
+	pthread_join(thread, NULL);
+	media_init(&media, POOL);
+	heap = create_on(media.seen, POOL, &media);
+	object = assert_made(pheap_zalloc(heap, MIB(7)));
+	assert_ok(pheap_publish(heap, assert_made(pheap_named_root(heap, "a")), object, 0));
+	for (unsigned round = 0; round < 20; round++) {
+		uint64_t begun = heap->ckpt_begun;
+
+		for (unsigned i = 0; i < PM_RING_LINES * 3 / 4 + 1; i++) {
+			expected[i % WORDS] = round * 1000 + i;
+			assert_ok(pheap_set(heap, shared_word(object, i % WORDS),
+					    expected[i % WORDS]));
+		}
+		assert_true(heap->ckpt_begun > begun);
+		assert_true(heap->lanes[0]->pos - heap->lanes[0]->head < PM_RING_LINES * 3 / 4);
+		assert_durable(&media, expected);
+	}
+	close_pool(heap);
+	media_free(&media);
+}
+
 /* ---- marks ------------------------------------------------------------------------- */
 
 #define OPEN 5u
@@ -365,11 +404,9 @@ static void marks(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(neighbour_of_resized),
-		cmocka_unit_test(successor_of_resized),
-		cmocka_unit_test(change_of_what_is_seen),
-		cmocka_unit_test(lines_of_one_stripe),
-		cmocka_unit_test(marks),
+		cmocka_unit_test(neighbour_of_resized),	   cmocka_unit_test(successor_of_resized),
+		cmocka_unit_test(change_of_what_is_seen),  cmocka_unit_test(lines_of_one_stripe),
+		cmocka_unit_test(before_the_ring_is_full), cmocka_unit_test(marks),
 	};
 
 	test_init(argc, argv);
