@@ -26,7 +26,9 @@
  *	roll_back()	recovery after replay; flushes what it wrote
  *	attach_too()	the heap is open again
  *	RIGHT		what must hold whenever a heap has been opened
- * and then includes power.pml.
+ * and then includes power.pml. Where lanes join (JOINS), lane 0 is there from the start, and
+ * a model says which lane process i writes to, ON(i), and of which records recovery knows,
+ * FOUND(r). Where a heap can be closed, it defines CLOSES and OPENINGS.
  *
  * Steps are as coarse as they can be without losing a behaviour: what is done under a
  * lock that every observer takes is one step, and so are stores between which nothing is
@@ -35,6 +37,13 @@
 #define STATE (LINES - 1)	/* word 0: settled, word 1: epoch */
 #define FLUSHERS 3
 #define RECOVERY 2
+#ifndef JOINS
+#define ON(i)	(i)
+#define FOUND(r) true
+#endif
+#ifndef CLOSES
+#define OPENINGS crashes
+#endif
 
 c_decl {
 static int setting(const char *name, int otherwise)
@@ -149,6 +158,11 @@ byte build[2 * WORDS], ghost[2];
 byte writes[2], stripes[2], raises[2], held[2], stamp[2];
 
 bit up, dead[2];
+#ifdef JOINS
+byte lanes, counted;			/* there are; when a checkpoint began */
+#else
+#define counted 2
+#endif
 byte crashes, next[2];
 
 inline entry(i, w, x)
@@ -192,9 +206,13 @@ inline visit_lane(i, n)
 {
 	d_step {
 		!lane_lock[n];
-		if :: clock[n] < u && !WITH(NO_RAISE) -> clock[n] = u :: else fi;
-		if :: WITH(NO_FLUSH) -> dirty[n] = 0 :: else -> flush_dirty(i, n) fi;
-		visited[n] = clock[n]
+		if
+		:: n < counted ->
+			if :: clock[n] < u && !WITH(NO_RAISE) -> clock[n] = u :: else fi;
+			if :: WITH(NO_FLUSH) -> dirty[n] = 0 :: else -> flush_dirty(i, n) fi;
+			visited[n] = clock[n]
+		:: else
+		fi
 	}
 }
 
@@ -202,8 +220,12 @@ inline note_lane(n)
 {
 	d_step {
 		!lane_lock[n];
-		noted[n] = written[n];
-		if :: clock[n] > u && !WITH(U_EARLY) -> u = clock[n] :: else fi
+		if
+		:: n < counted ->
+			noted[n] = written[n];
+			if :: clock[n] > u && !WITH(U_EARLY) -> u = clock[n] :: else fi
+		:: else
+		fi
 	}
 }
 
@@ -230,6 +252,9 @@ inline checkpoint_locked(i)
 	:: WITH(U_EARLY) -> d_step { u = (clock[0] > clock[1] -> clock[0] : clock[1]) }
 	:: else
 	fi;
+#ifdef JOINS
+	d_step { counted = lanes }
+#endif
 	note_lane(0);
 	note_lane(1);
 	if
@@ -248,6 +273,9 @@ inline checkpoint_locked(i)
 	d_step {
 		give_back(0);
 		give_back(1);
+#ifdef JOINS
+		counted = 0;
+#endif
 		u = 0
 	}
 }
@@ -269,7 +297,7 @@ inline checkpoint(i)
 /* ---- commit: lib/tx/record.c --------------------------------------------------------- */
 
 #define LOWEST(set)	((set) & -(set))
-#define HAS_ROOM(i)	(written[i] - given[i] < RING || WITH(NO_ROOM))
+#define HAS_ROOM(i)	(written[ON(i)] - given[ON(i)] < RING || WITH(NO_ROOM))
 
 /* The stripes in the order of their index, then the lane. */
 inline take_stripes(i)
@@ -283,7 +311,7 @@ inline take_stripes(i)
 		fi;
 		held[i] = held[i] | LOWEST(stripes[i] & ~held[i])
 	   }
-	:: d_step { held[i] == stripes[i] && !lane_lock[i] -> lane_lock[i] = 1 }
+	:: d_step { held[i] == stripes[i] && !lane_lock[ON(i)] -> lane_lock[ON(i)] = 1 }
 	   break
 	od
 }
@@ -313,7 +341,7 @@ inline lock_record(i)
 	   if
 	   :: HAS_ROOM(i) -> break
 	   :: else ->
-		d_step { lane_lock[i] = 0; give_stripes(i, 0) }
+		d_step { lane_lock[ON(i)] = 0; give_stripes(i, 0) }
 		checkpoint(i)
 	   fi
 	od
@@ -322,7 +350,7 @@ inline lock_record(i)
 /* R2 */
 inline new_stamp(i)
 {
-	stamp[i] = (WITH(NO_LANE_CLOCK) -> 0 : clock[i]);
+	stamp[i] = (WITH(NO_LANE_CLOCK) -> 0 : clock[ON(i)]);
 	h_i = 0;
 	do
 	:: h_i < STRIPES ->
@@ -339,10 +367,10 @@ inline new_stamp(i)
 
 inline write_record(i)
 {
-	h_i = i * RING + written[i] % RING;
-	copy_record(before[i], ring[h_i]);
-	unfenced[i] = 1;
-	place[i] = h_i;
+	h_i = ON(i) * RING + written[ON(i)] % RING;
+	copy_record(before[ON(i)], ring[h_i]);
+	unfenced[ON(i)] = 1;
+	place[ON(i)] = h_i;
 	h_j = 0;
 	do
 	:: h_j < WORDS -> ring[h_i].e[h_j] = build[i * WORDS + h_j]; h_j++
@@ -350,13 +378,13 @@ inline write_record(i)
 	od;
 	ring[h_i].epoch = epoch;
 	ring[h_i].stamp = stamp[i];
-	ring[h_i].prev = prev[i];
+	ring[h_i].prev = prev[ON(i)];
 	ring[h_i].torn = 0;
 	ring[h_i].ghost = ghost[i];
 	ring[h_i].happened = 0;
-	written[i]++;
-	prev[i] = stamp[i];
-	clock[i] = stamp[i]
+	written[ON(i)]++;
+	prev[ON(i)] = stamp[i];
+	clock[ON(i)] = stamp[i]
 }
 
 inline it_happens(i, r)
@@ -378,10 +406,10 @@ inline is_fenced(i)
 /* The commit point. */
 inline fence_record(i)
 {
-	it_happens(i, ring[place[i]]);
+	it_happens(i, ring[place[ON(i)]]);
 	if
 	:: WITH(NO_COMMIT_FENCE)
-	:: else -> fence(i); is_fenced(i)
+	:: else -> fence(i); is_fenced(ON(i))
 	fi;
 	h_k = 0
 }
@@ -413,16 +441,16 @@ inline note_dirty(i)
 		if
 		:: !(writes[i] >> h_i & 1)
 		:: writes[i] >> h_i & 1 && tag_line[h_k] == h_i + 1 &&
-		   (tag_lane[h_k] == i || WITH(TAG_LINE)) &&
-		   (stamp_of[h_k] > visited[i] || WITH(TAG_EVER)) ->
+		   (tag_lane[h_k] == ON(i) || WITH(TAG_LINE)) &&
+		   (stamp_of[h_k] > visited[ON(i)] || WITH(TAG_EVER)) ->
 			h_last = h_last | 1 << h_k
 		:: else ->
 			tag_mixed[h_k] = !WITH(NO_MIXED) && (h_last >> h_k & 1 ||
 				(stamp_of[h_k] > settled &&
 				 (tag_mixed[h_k] || tag_line[h_k] != h_i + 1)));
 			tag_line[h_k] = h_i + 1;
-			tag_lane[h_k] = i;
-			dirty[i] = dirty[i] | 1 << h_i;
+			tag_lane[h_k] = ON(i);
+			dirty[ON(i)] = dirty[ON(i)] | 1 << h_i;
 			h_last = h_last | 1 << h_k
 		fi;
 		h_i++
@@ -442,10 +470,10 @@ inline commit(i, ok)
 		d_step { fence_record(i) }
 		if :: WITH(STRIPES_EARLY) -> d_step { give_stripes(i, 1) } :: else fi;
 		d_step { apply(i); applied(i) }
-		d_step { note_dirty(i); lane_lock[i] = 0 }
+		d_step { note_dirty(i); lane_lock[ON(i)] = 0 }
 		d_step { give_stripes(i, 1); clear_build(i) }
 	:: else ->
-		d_step { lane_lock[i] = 0; give_stripes(i, 0); clear_build(i) }
+		d_step { lane_lock[ON(i)] = 0; give_stripes(i, 0); clear_build(i) }
 	fi
 }
 
@@ -456,7 +484,7 @@ inline commit(i, ok)
 /* ---- recovery: lib/recovery/replay.c; the process is in power.pml -------------------- */
 
 /* R1 */
-#define LIVE(r)	(ring[r].epoch && !ring[r].torn && \
+#define LIVE(r)	(FOUND(r) && ring[r].epoch && !ring[r].torn && \
 		 (ring[r].epoch == SEEN(STATE, 1) || WITH(R_ANY_EPOCH)) && \
 		 (ring[r].stamp > SEEN(STATE, 0) || WITH(R_ANY_STAMP)))
 #define PLACE_BEFORE(r)	((r) / RING * RING + ((r) + RING - 1) % RING)

@@ -105,6 +105,7 @@ inline crash()
 
 inline judge()
 {
+	judge_too();
 	h_i = 0;
 	do
 	:: h_i < 2 * RING ->
@@ -114,8 +115,7 @@ inline judge()
 		fi;
 		h_i++
 	:: else -> break
-	od;
-	judge_too()
+	od
 }
 
 /* Records that recovery has found, and made durable, have happened. */
@@ -176,7 +176,10 @@ inline replay()
 
 inline new_epoch()
 {
-	h_n = 1 + crashes;
+#ifdef CLOSES
+	if :: !WITH(STATUS_STAYS) -> store(STATE, 2, 0) :: else fi;
+#endif
+	h_n = 1 + OPENINGS;
 	store(STATE, 1, h_n);
 	flush(RECOVERY, STATE)
 }
@@ -197,9 +200,15 @@ inline attach()
 proctype Power()
 {
 running:
-end:	crashes < crashes_max;
+end:	if
+	:: crashes < crashes_max
+#ifdef CLOSES
+	:: closed -> d_step { closes++; end_all() } goto recovering
+#endif
+	fi;
 crashing:
 	crash();
+recovering:
 	!dead[0] && !dead[1];
 	if
 	:: crashes < crashes_max -> goto crashing

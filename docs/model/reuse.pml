@@ -7,19 +7,25 @@
  * run OPS operations each. Whenever a heap has been opened, each slot must be null or lead
  * to a cell with the content that the last operation on it gave it; a bit is set if and only
  * if its cell is linked, and no cell is linked twice.
+ *
+ * With LARGE each cell is the span of a large object (lib/alloc/large.h): a descriptor says
+ * that it is born. The record that publishes in a span that is not has its birth too; one that
+ * is retired stays born, and is kept until a record of its own ends it.
  */
 #define OPS 3
 #define RING 2
-#define LINES 5
+#define LINES 6
 #define WPL 2
-#define WORDS 6
+#define WORDS 8
 #define VERSIONS 12
-#define STRIPES 4
+#define STRIPES 5
 
-/* Words: content of two cells, their bits, two slots. */
+/* Words: content of two cells, their bits, two slots, descriptors. */
 #define CELL(c)		(c)
 #define BIT(c)		(2 + (c))
 #define SLOT(s)		(4 + (s))
+#define BORN(c)		(6 + (c))
+hidden byte large;
 hidden byte line_of[WORDS], at[WORDS];
 #define LINE(w)		line_of[w]
 #define AT(w)		at[w]
@@ -39,6 +45,9 @@ hidden byte line_of[WORDS], at[WORDS];
 #define NO_MORE_FENCE 49	/* the fence between what a record goes on in and the record */
 #define NO_MORE_LIMBO 50	/* H3: that memory is free at once */
 #define TWO_RECORDS 51		/* the bit in one record, the link in the next */
+#define BORN_EARLY 52		/* born in DRAM before the record that says so is committed */
+#define END_EARLY 53		/* free to be born again before the record that ends it */
+#define NO_BIRTH 54		/* the birth is in no record */
 
 /* Operations on a slot, + 8 for slot 1. */
 #define PUBLISH 1 /* content in the record */
@@ -48,6 +57,7 @@ hidden byte line_of[WORDS], at[WORDS];
 #define REPLACE 5
 #define REPLACE_LARGE 6
 #define WRITE_LARGE 7 /* redo write whose record goes on in a cell */
+#define END 8 /* end a span that is kept; on no slot */
 #define KIND(op)	((op) & 7)
 #define S(op)		((op) >> 3 & 1)
 
@@ -58,6 +68,7 @@ hidden byte line_of[WORDS], at[WORDS];
 #define PUBLISHED 2
 #define LIMBO 3
 byte state[2], tag[2], touched;
+bit born[2];
 
 byte doing[2];		/* 0: none */
 bit seen[2];
@@ -69,18 +80,27 @@ int may[2];		/* contents that each slot may lead to, a set; 0: the slot is null 
 #define LINK(s)		SEEN(LINE(SLOT(s)), AT(SLOT(s)))
 #define LINKED(c)	(LINK(0) == (c) + 1 || LINK(1) == (c) + 1)
 #define CONTENT(s)	(LINK(s) == 0 -> 0 : SEEN(LINK(s) - 1, 0))
-#define SOUND(c)	(SEEN(LINE(BIT(c)), AT(BIT(c))) == LINKED(c))
+#define HAS_BIT(c)	SEEN(LINE(BIT(c)), AT(BIT(c)))
+#define SOUND(c)	(HAS_BIT(c) == LINKED(c) && \
+			 (!large || !HAS_BIT(c) || SEEN(LINE(BORN(c)), AT(BORN(c)))))
 #define RIGHT		(may[0] >> CONTENT(0) & 1 && may[1] >> CONTENT(1) & 1 && \
 			 SOUND(0) && SOUND(1) && (LINK(0) == 0 || LINK(0) != LINK(1)))
 
-/* Ghost of a record: slot, content << 1, and 1 + the cell that it goes on in, << 6. */
+/* Ghost of a record: slot, content << 1, 16: of no slot, and 1 + the cell that it goes on
+ * in, << 6. */
 inline happens(i, r)
 {
-	may[r.ghost & 1] = 1 << (r.ghost >> 1 & 7)
+	if
+	:: r.ghost & 16
+	:: else -> may[r.ghost & 1] = 1 << (r.ghost >> 1 & 7)
+	fi
 }
 
 inline applied(i)	{ seen[i] = 1 }
-inline end_too()	{ state[0] = 0; state[1] = 0; tag[0] = 0; tag[1] = 0; touched = 0 }
+inline end_too()
+{
+	state[0] = 0; state[1] = 0; tag[0] = 0; tag[1] = 0; touched = 0; born[0] = 0; born[1] = 0
+}
 
 inline end_lane_too(i)
 {
@@ -106,7 +126,8 @@ inline judge_too()
 inline attach_too()
 {
 	state[0] = (SEEN(2, 0) -> PUBLISHED : FREE);
-	state[1] = (SEEN(2, 1) -> PUBLISHED : FREE)
+	state[1] = (SEEN(2, 1) -> PUBLISHED : FREE);
+	born[0] = SEEN(4, 0); born[1] = SEEN(4, 1)
 }
 
 /* A program does not write into an object while another of its threads is freeing it, or
@@ -218,7 +239,13 @@ inline change(i)
 				fi
 			:: else
 			fi;
-			entry(i, BIT(c - 1), 1)
+			entry(i, BIT(c - 1), 1);
+			if
+			:: large && !born[c - 1] ->
+				if :: !WITH(NO_BIRTH) -> entry(i, BORN(c - 1), 1) :: else fi;
+				if :: WITH(BORN_EARLY) -> born[c - 1] = 1 :: else fi
+			:: else
+			fi
 		:: else
 		fi;
 		if :: d -> entry(i, BIT(d - 1), 0) :: else fi;
@@ -229,13 +256,35 @@ inline change(i)
 	d_step {
 		if
 		:: seen[i] ->
-			if :: c -> state[c - 1] = PUBLISHED :: else fi;
+			if :: c -> state[c - 1] = PUBLISHED; born[c - 1] = large :: else fi;
 			if :: d && !WITH(FREE_EARLY) -> retire((d - 1)) :: else fi
 		:: c && !seen[i] -> state[c - 1] = FREE
 		:: else
 		fi;
 		c = 0; d = 0
 	}
+}
+
+/* lib/alloc/span.c ph_span_end(), of a span in a cache: A1 */
+inline end_span(i)
+{
+	d_step {
+		drain(0); drain(1);
+		c = (state[0] == FREE && born[0] -> 1 : (state[1] == FREE && born[1] -> 2 : 0));
+		if
+		:: c ->
+			if :: WITH(END_EARLY) -> born[c - 1] = 0 :: else -> state[c - 1] = RESERVED fi;
+			entry(i, BORN(c - 1), 0);
+			ghost[i] = 16
+		:: else
+		fi
+	}
+	if
+	:: c ->
+		commit(i, true);
+		d_step { if :: !WITH(END_EARLY) -> born[c - 1] = 0; state[c - 1] = FREE :: else fi; c = 0 }
+	:: else
+	fi
 }
 
 inline write_object(i)
@@ -265,9 +314,11 @@ again:	{
 			d_step { !MEETS(i, program[i * OPS + next[i]]);
 				 doing[i] = program[i * OPS + next[i]];
 				 if :: WITH(TOUCH_EARLY) -> early = begun :: else fi;
-				 d = LINK(S(doing[i])) }
+				 d = (KIND(doing[i]) -> LINK(S(doing[i])) : 0) }
 			if
-			:: (d == 0) == (KIND(doing[i]) == PUBLISH || KIND(doing[i]) == PUBLISH_LARGE) ->
+			:: doing[i] == 0
+			:: doing[i] == END -> end_span(i)
+			:: KIND(doing[i]) && (d == 0) == (KIND(doing[i]) == PUBLISH || KIND(doing[i]) == PUBLISH_LARGE) ->
 				if
 				:: KIND(doing[i]) == SET || KIND(doing[i]) == RETIRE
 				:: else -> reserve(i)
@@ -295,10 +346,11 @@ end:		false
 
 init {
 	d_step {
-		c_code { read_settings(); };
+		c_code { read_settings(); large = setting("LARGE", 0); };
 		begin();
 		line_of[1] = 1; line_of[2] = 2; line_of[3] = 2; line_of[4] = 3; line_of[5] = 3;
-		at[3] = 1; at[5] = 1;
+		line_of[6] = 4; line_of[7] = 4;
+		at[3] = 1; at[5] = 1; at[7] = 1;
 		line[0].v[0] = NOTHING; line[1].v[0] = NOTHING;
 		may[0] = 1; may[1] = 1
 	}

@@ -11,7 +11,7 @@
  * An operation is a byte: two bits for the words that its record writes, two for those
  * that it only holds the stripes of, OP_DIRECT for a store of the program's own made
  * durable with pheap_persist(), OP_CHECKPOINT for nothing but a checkpoint, OP_ANY for a
- * record of any words. They come from the environment, so that one verifier serves all
+ * record of any words, OP_EVERY for any of these. They come from the environment, so that one verifier serves all
  * programs, places and variants.
  */
 #define OPS 3
@@ -38,6 +38,8 @@ hidden byte stripe_of_1;	/* stripe of line 1: 0 (a collision) or 1 */
 #define OP_DIRECT 16
 #define OP_CHECKPOINT 32
 #define OP_ANY 64
+#define OP_EVERY 128
+#define OP(i)		program[(i) * OPS + next[i]]
 #define WRITES(op, w)	((op) >> (w) & 1)
 #define COVERS(op, w)	((op) >> (w) & 4)
 
@@ -120,10 +122,13 @@ again:	{
 		do
 		:: next[i] < OPS ->
 			if
-			:: program[i * OPS + next[i]] != OP_ANY -> op = program[i * OPS + next[i]]
-			:: program[i * OPS + next[i]] == OP_ANY -> op = 1
-			:: program[i * OPS + next[i]] == OP_ANY -> op = 2
-			:: program[i * OPS + next[i]] == OP_ANY -> op = 3
+			:: OP(i) < OP_ANY -> op = OP(i)
+			:: OP(i) >= OP_ANY -> op = 1
+			:: OP(i) >= OP_ANY -> op = 2
+			:: OP(i) >= OP_ANY -> op = 3
+			:: OP(i) == OP_EVERY -> op = OP_DIRECT + 1
+			:: OP(i) == OP_EVERY -> op = OP_DIRECT + 2
+			:: OP(i) == OP_EVERY -> op = OP_CHECKPOINT
 			fi;
 			d_step { !MEETS(i, op); doing[i] = op; op = 0 }
 			if

@@ -6,6 +6,9 @@
  * OPS operations each: a record of the words of a set, or a transaction that snapshots them,
  * stores in place, and commits or aborts. Whenever a heap has been opened, each word must be
  * what the last operation on it that happened made it; what was under way is undone.
+ *
+ * With SPANS = 1 a log has room for one entry in its own area, and goes on in a span for the
+ * second; with SPANS = 2 it is full already. There is one span, which any log may have next.
  */
 #define OPS 3
 #define RING 2
@@ -42,6 +45,8 @@ hidden byte line_of[WORDS], at[WORDS];
 #define R_UNDO_ANY_EPOCH 74	/* U1: and those of other epochs */
 #define R_UNDO_NO_SUM 75	/* U1: and torn entries */
 #define R_BACK_FIRST 76		/* rollback before replay */
+#define R_ANY_LOG 79		/* U1: and those of another log, in a span that both had */
+#define SPAN_EARLY 80		/* a span is another log's before the record is durable */
 #define R_NO_BACK_FLUSH 78	/* what rollback wrote is not flushed */
 
 /* An operation: a set of words, and what is done to them. */
@@ -54,33 +59,41 @@ hidden byte line_of[WORDS], at[WORDS];
 
 /* ---- undo logs: two entries each, written past the cache ------------------------------ */
 
+hidden byte spans;
+#define SPAN 4
+#define PLACE_OF(l, k)	(spans == 2 || ((k) && spans) -> SPAN : (l) * 2 + (k))
+#define NEEDS_SPAN(i)	(spans == 2 || (spans && HAS(doing[i], 0) && HAS(doing[i], 1)))
+
 typedef Entry {
-	byte epoch, gen, word, old;
+	byte epoch, gen, log, word, old;
 	bit torn;
 }
-Entry undo[4], undo_before[4];
-bit pending[4];
+Entry undo[5], undo_before[5];
+bit pending[5];
 
 inline copy_entry(to, from)
 {
-	to.epoch = from.epoch; to.gen = from.gen; to.word = from.word; to.old = from.old;
-	to.torn = from.torn
+	to.epoch = from.epoch; to.gen = from.gen; to.log = from.log; to.word = from.word;
+	to.old = from.old; to.torn = from.torn
 }
 
 inline clear_entry(to)
 {
-	to.epoch = 0; to.gen = 0; to.word = 0; to.old = 0; to.torn = 0
+	to.epoch = 0; to.gen = 0; to.log = 0; to.word = 0; to.old = 0; to.torn = 0
 }
 
 inline put_entry(l, k, w)
 {
-	copy_entry(undo_before[(l) * 2 + (k)], undo[(l) * 2 + (k)]);
-	pending[(l) * 2 + (k)] = 1;
-	undo[(l) * 2 + (k)].epoch = epoch;
-	undo[(l) * 2 + (k)].gen = gen[l];
-	undo[(l) * 2 + (k)].word = w;
-	undo[(l) * 2 + (k)].old = SEEN(LINE(w), AT(w));
-	undo[(l) * 2 + (k)].torn = 0
+	h_i = PLACE_OF(l, k);
+	copy_entry(undo_before[h_i], undo[h_i]);
+	pending[h_i] = 1;
+	undo[h_i].epoch = epoch;
+	undo[h_i].gen = gen[l];
+	undo[h_i].log = l;
+	undo[h_i].word = w;
+	undo[h_i].old = SEEN(LINE(w), AT(w));
+	undo[h_i].torn = 0;
+	h_i = 0
 }
 
 inline entry_fenced(x)	{ pending[x] = 0; clear_entry(undo_before[x]) }
@@ -98,13 +111,13 @@ inline cut_entry(x)
 	fi
 }
 
-inline cut_too()	{ cut_entry(0); cut_entry(1); cut_entry(2); cut_entry(3) }
+inline cut_too()	{ cut_entry(0); cut_entry(1); cut_entry(2); cut_entry(3); cut_entry(4) }
 /* What a kill leaves unfenced is visible or not; the stores that it guards were not made. */
-inline kill_too()	{ cut_entry(0); cut_entry(1); cut_entry(2); cut_entry(3) }
+inline kill_too()	{ cut_entry(0); cut_entry(1); cut_entry(2); cut_entry(3); cut_entry(4) }
 
 /* ---- DRAM, program, ghost -------------------------------------------------------------- */
 
-bit used[2];
+bit used[2], span_used;
 byte gen[2];
 byte snapped[2];	/* 1 + lane whose open transaction has saved the word */
 byte doing[2];
@@ -129,7 +142,8 @@ inline attach_too()	{ gen[0] = WORD(ENDED(0)); gen[1] = WORD(ENDED(1)) }
 
 inline end_too()
 {
-	used[0] = 0; used[1] = 0; gen[0] = 0; gen[1] = 0; snapped[0] = 0; snapped[1] = 0
+	used[0] = 0; used[1] = 0; gen[0] = 0; gen[1] = 0; snapped[0] = 0; snapped[1] = 0;
+	span_used = 0
 }
 
 inline end_lane_too(i)
@@ -140,7 +154,8 @@ inline end_lane_too(i)
 
 /* ---- rollback: lib/recovery/replay.c ------------------------------------------------------ */
 
-#define UNDO_LIVE(x, l)	(undo[x].epoch && (!undo[x].torn || WITH(R_UNDO_NO_SUM)) && \
+#define UNDO_LIVE(x, l)	(undo[x].epoch && (undo[x].log == (l) || WITH(R_ANY_LOG)) && \
+			 (!undo[x].torn || WITH(R_UNDO_NO_SUM)) && \
 			 (undo[x].epoch == SEEN(STATE, 1) || WITH(R_UNDO_ANY_EPOCH)) && \
 			 (undo[x].gen > WORD(ENDED(l)) || WITH(R_ANY_GEN)))
 
@@ -154,13 +169,13 @@ inline restore(e)
 inline roll_back_log(l)
 {
 	if
-	:: UNDO_LIVE((l) * 2, l) ->
+	:: UNDO_LIVE(PLACE_OF(l, 0), l) ->
 		if
-		:: UNDO_LIVE((l) * 2 + 1, l) && undo[(l) * 2 + 1].gen == undo[(l) * 2].gen ->
-			restore((l) * 2 + 1)
+		:: spans != 2 && UNDO_LIVE(PLACE_OF(l, 1), l) &&
+		   undo[PLACE_OF(l, 1)].gen == undo[(l) * 2].gen -> restore(PLACE_OF(l, 1))
 		:: else
 		fi;
-		restore((l) * 2)
+		restore(PLACE_OF(l, 0))
 	:: else
 	fi
 }
@@ -208,6 +223,14 @@ inline hold_range(i)
 #define RANGE_SETTLED(i)	((!HAS(doing[i], 0) || LINE_SETTLED(LINE(0))) && \
 				 (!HAS(doing[i], 1) || LINE_SETTLED(LINE(1))))
 
+inline give_span(i)
+{
+	if
+	:: NEEDS_SPAN(i) -> span_used = 0
+	:: else
+	fi
+}
+
 /* lib/tx/undo.c save(). l: 1 + the log, 0: refused */
 inline save(i)
 {
@@ -217,6 +240,10 @@ inline save(i)
 		used[l - 1] = 1;
 		if :: !WITH(GEN_STAYS) || gen[l - 1] == 0 -> gen[l - 1]++ :: else fi
 	}
+	if
+	:: NEEDS_SPAN(i) -> d_step { !span_used; span_used = 1 }
+	:: else
+	fi;
 	hold_range(i);
 	if
 	:: RANGE_SETTLED(i) || WITH(NO_SAVE_SETTLE)
@@ -238,9 +265,9 @@ inline save(i)
 					put_entry((l - 1), 0, 1); snapped[1] = i + 1
 				:: else
 				fi
-			:: else -> used[l - 1] = 0; l = 0
+			:: else -> used[l - 1] = 0; l = 0; give_span(i)
 			fi
-		:: else -> used[l - 1] = 0; l = 0
+		:: else -> used[l - 1] = 0; l = 0; give_span(i)
 		fi;
 		give_stripes(i, 0);
 		clear_build(i)
@@ -251,7 +278,11 @@ inline save(i)
 			if
 			:: !WITH(NO_SAVE_FENCE) ->
 				fence(i);
-				entry_fenced((l - 1) * 2); entry_fenced((l - 1) * 2 + 1)
+				entry_fenced(PLACE_OF(l - 1, 0));
+				if
+				:: HAS(doing[i], 0) && HAS(doing[i], 1) -> entry_fenced(PLACE_OF(l - 1, 1))
+				:: else
+				fi
 			:: else
 			fi
 		}
@@ -279,6 +310,7 @@ inline end_log(i)
 	d_step {
 		forget_range(i);
 		if :: l -> used[l - 1] = 0 :: else fi;
+		give_span(i);
 		l = 0
 	}
 }
@@ -298,6 +330,7 @@ inline commit_tx(i)
 			ghost[i] = VALUE(i) << 2 | 3
 		}
 		commit(i, true)
+	:: WITH(SPAN_EARLY) -> d_step { give_span(i) }
 	:: else
 	fi;
 	d_step {
@@ -326,9 +359,9 @@ inline abort_tx(i)
 {
 	if :: WITH(END_FIRST) -> record_end(i) :: else fi;
 	d_step {
-		if :: snapped[0] == i + 1 && undo[(l - 1) * 2].word == 0 -> restore((l - 1) * 2) :: else fi;
-		if :: snapped[1] == i + 1 && undo[(l - 1) * 2].word == 1 -> restore((l - 1) * 2) :: else fi;
-		if :: snapped[0] && snapped[0] == snapped[1] -> restore((l - 1) * 2 + 1) :: else fi;
+		if :: snapped[0] == i + 1 && undo[PLACE_OF(l - 1, 0)].word == 0 -> restore(PLACE_OF(l - 1, 0)) :: else fi;
+		if :: snapped[1] == i + 1 && undo[PLACE_OF(l - 1, 0)].word == 1 -> restore(PLACE_OF(l - 1, 0)) :: else fi;
+		if :: snapped[0] && snapped[0] == snapped[1] -> restore(PLACE_OF(l - 1, 1)) :: else fi;
 		h_k = 0
 	}
 	d_step { if :: !WITH(NO_RESTORE_FLUSH) -> flush_range(i) :: else fi; h_k = 0 }
@@ -381,6 +414,7 @@ init {
 		c_code {
 			read_settings();
 			line_of[1] = setting("LINE_OF_1", 1);
+			spans = setting("SPANS", 0);
 		};
 		line_of[2] = 2; line_of[3] = 3;
 		at[1] = 1;

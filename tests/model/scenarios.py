@@ -1,5 +1,6 @@
 """What run.py looks at: for each model the programs that it runs (settings of the
-verifier: see the top of each model), and for each variant the scenario that catches it."""
+verifier: see the top of each model), and for each variant the scenario that catches it.
+What is in 'sampled' is searched by bit state, in the long form: states may be left out."""
 
 
 def rings(program, crashes=2, line_of_1=1, stripe_of_1=1):
@@ -8,7 +9,7 @@ def rings(program, crashes=2, line_of_1=1, stripe_of_1=1):
 
 
 # Operations: 1 to 3 records, +4 +8 covers word 0, 1; 17, 18 direct stores; 32 checkpoint;
-# 64 any of 1 to 3.
+# 64 any of 1 to 3, 128 any of 1 to 3, 17, 18, 32.
 RINGS = {
     'two lines': rings('3 1 2 3 2 1'),
     'one line': rings('1 2 1 2 1 2', line_of_1=0),
@@ -16,22 +17,39 @@ RINGS = {
     'covered': rings('1 6 1 32 32 0'),
     'direct': rings('3 1 0 18 17 1'),
     'direct, one stripe': rings('1 2 0 17 18 32', stripe_of_1=0),
+    'all programs of two records': rings('64 64 0 64 64 0', crashes=1),
 }
 
-LONG_RINGS = {}
-LONG_RINGS['three crashes'] = rings('3 1 2 3 2 1', crashes=3)
+LONG_RINGS = {
+    'three crashes': rings('3 1 2 3 2 1', crashes=3),
+}
+
+SAMPLED_RINGS = {
+    'all programs of three records': rings('64 64 64 64 64 64', crashes=1),
+    'all programs of three operations': rings('128 128 128 128 128 128', crashes=1),
+}
+
+# Operations: 1 to 3 records; 4 process 1 adds a lane; 8 close; 32 checkpoint.
+LANES = {
+    'join': {'PROGRAM': '1 2 3 2 4 1', 'CRASHES': '1'},
+    'join, close': {'PROGRAM': '1 3 2 4 2 8', 'CRASHES': '2'},
+    'close': {'PROGRAM': '1 8 2 2 4 3', 'CRASHES': '2'},
+}
 
 # Operations: 1, 2 publish (content in the record, flushed); 3 write; 4 retire; 5, 6 replace;
-# 7 write by a record that goes on elsewhere; 0 nothing; + 8 for the other slot.
+# 7 write by a record that goes on elsewhere; 0 nothing; + 8 for the other slot; 8 end a span
+# that is kept.
 REUSE = {
     'two slots': {'PROGRAM': '1 3 4 10 12 10', 'CRASHES': '1'},
     'one slot': {'PROGRAM': '2 7 4 9 13 14', 'CRASHES': '1'},
-    'two crashes': {'PROGRAM': '1 4 8 10 12 8', 'CRASHES': '2'},
+    'two crashes': {'PROGRAM': '1 4 0 10 12 0', 'CRASHES': '2'},
+    'large spans': {'PROGRAM': '2 10 12 2 4 8', 'CRASHES': '1', 'LARGE': '1'},
 }
 
 
-def undo(program, crashes, line_of_1=1):
-    return {'PROGRAM': program, 'CRASHES': str(crashes), 'LINE_OF_1': str(line_of_1)}
+def undo(program, crashes, line_of_1=1, spans=0):
+    return {'PROGRAM': program, 'CRASHES': str(crashes), 'LINE_OF_1': str(line_of_1),
+            'SPANS': str(spans)}
 
 
 # Operations: 1 to 3 records of these words; + 4 stored in place and committed, + 8 aborted,
@@ -40,12 +58,15 @@ UNDO = {
     'two lines': undo('5 1 2 10 3 6', 1),
     'one line': undo('5 1 2 10 3 6', 1, 0),
     'two crashes': undo('13 2 0 14 9 0', 2),
+    'area and span': undo('7 3 0 11 7 0', 1, spans=1),
+    'one span': undo('5 9 0 6 6 0', 1, spans=2),
 }
 
 MODELS = {
     'rings': {
         'scenarios': RINGS,
         'long': LONG_RINGS,
+        'sampled': SAMPLED_RINGS,
         'variants': {
             'NO_COMMIT_FENCE': 'two lines',
             'APPLY_EARLY': 'two lines',
@@ -82,6 +103,21 @@ MODELS = {
             'R_EPOCH_FIRST': 'two lines',
         },
     },
+    'lanes': {
+        'scenarios': LANES,
+        'long': {},
+        'variants': {
+            'NO_ENTRY_SETTLE': 'join',
+            'NO_HEAD_FENCE': 'join',
+            'NO_HEAD_FLUSH': 'join',
+            'JOIN_RUNNING': 'join',
+            'JOIN_CLOCK_0': 'join',
+            'CLOSE_UNSETTLED': 'join, close',
+            'CLOSE_OWN': 'join, close',
+            'STATUS_EARLY': 'join, close',
+            'STATUS_STAYS': 'join, close',
+        },
+    },
     'reuse': {
         'scenarios': REUSE,
         'long': {},
@@ -98,6 +134,9 @@ MODELS = {
             'NO_MORE_FENCE': 'one slot',
             'NO_MORE_LIMBO': 'one slot',
             'TWO_RECORDS': 'two slots',
+            'BORN_EARLY': 'large spans',
+            'END_EARLY': 'large spans',
+            'NO_BIRTH': 'large spans',
         },
     },
     'undo': {
@@ -118,6 +157,8 @@ MODELS = {
             'LOG_EARLY': 'two lines',
             'GEN_STAYS': 'two lines',
             'R_ANY_GEN': 'two lines',
+            'R_ANY_LOG': 'area and span',
+            'SPAN_EARLY': 'one span',
             'R_UNDO_ANY_EPOCH': 'two crashes',
             'R_UNDO_NO_SUM': 'two lines',
             'R_BACK_FIRST': 'two lines',
