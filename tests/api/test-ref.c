@@ -4,6 +4,8 @@
  */
 #include "common.h"
 
+#include <pthread.h>
+
 #define POOL MIB(32)
 
 static pheap_t *heap;
@@ -144,12 +146,113 @@ static void objects_that_do_not(void **state)
 	}
 }
 
+/* ---- cache lines of threads ---------------------------------------------------------------- */
+
+enum { WORKERS = 8, EACH = 600 };
+
+static pthread_barrier_t all_there;
+
+struct worker {
+	char *first; /* of another thread's, freed here before anything is allocated */
+	uint64_t line[EACH];
+};
+
+static void *allocate_small(void *arg)
+{
+	struct worker *worker = arg;
+	char *object[EACH];
+
+	if (worker->first)
+		must(!pheap_free(heap, worker->first));
+	for (unsigned i = 0; i < EACH; i++) {
+		object[i] = pheap_alloc(heap, 16);
+		must(object[i]);
+		worker->line[i] = (uintptr_t)object[i] / 64;
+	}
+	pthread_barrier_wait(&all_there); /* all are live at once */
+	for (unsigned i = 0; i < EACH; i++)
+		must(!pheap_free(heap, object[i]));
+	return NULL;
+}
+
+static int by_line(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a >> 4, y = *(const uint64_t *)b >> 4;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Of n entries, line << 4 | owner: lines with more than one owner, at least once each. */
+static unsigned count_shared(uint64_t *entry, size_t n)
+{
+	unsigned shared = 0;
+
+	qsort(entry, n, sizeof(*entry), by_line);
+	for (size_t i = 1; i < n; i++)
+		shared += entry[i] >> 4 == entry[i - 1] >> 4 && entry[i] != entry[i - 1];
+	return shared;
+}
+
+/* Lines in which two threads had objects at the same time. */
+static unsigned shared_lines(bool with_first)
+{
+	static struct worker worker[WORKERS];
+	static uint64_t all[WORKERS * EACH];
+
+	for (unsigned w = 0; w < WORKERS; w++)
+		worker[w].first = with_first ? assert_made(pheap_alloc(heap, 16)) : NULL;
+	pthread_barrier_init(&all_there, NULL, WORKERS);
+	run_threads(WORKERS, allocate_small, worker, sizeof(worker[0]));
+	pthread_barrier_destroy(&all_there);
+	for (unsigned w = 0; w < WORKERS; w++)
+		for (unsigned i = 0; i < EACH; i++)
+			all[w * EACH + i] = worker[w].line[i] << 4 | w;
+	return count_shared(all, ELEMENTS(all));
+}
+
+/* As in cache-thrash: what threads allocate themselves. */
+static void threads_have_lines_of_their_own(void **state)
+{
+	(void)state;
+	assert_int_equal(shared_lines(false), 0);
+	assert_int_equal(shared_lines(false), 0); /* from slabs that were used before */
+}
+
+/* As in cache-scratch: neighbours in a line, allocated by one thread, are freed by others,
+ * and not handed out to them. */
+static void foreign_lines_are_not_passed_on(void **state)
+{
+	(void)state;
+	assert_int_equal(shared_lines(true), 0);
+}
+
+/* Neighbours with two owners are noticed. */
+static void shared_lines_are_counted(void **state)
+{
+	uint64_t entry[64];
+	void *object[64];
+
+	(void)state;
+	for (unsigned i = 0; i < ELEMENTS(entry); i++) {
+		object[i] = assert_made(pheap_alloc(heap, 16));
+		entry[i] = (uintptr_t)object[i] / 64 << 4 | i % 2;
+	}
+	assert_true(count_shared(entry, ELEMENTS(entry)) >= ELEMENTS(entry) / 4 - 2);
+	for (unsigned i = 0; i < ELEMENTS(entry); i++)
+		assert_ok(pheap_free(heap, object[i]));
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 static const struct CMUnitTest tests[] = {
-	CASE(an_address_knows_its_heap), CASE(opening_and_closing_is_noticed),
-	CASE(prefetching_never_fails),	 CASE(objects_that_keep_to_their_lines),
+	CASE(an_address_knows_its_heap),
+	CASE(opening_and_closing_is_noticed),
+	CASE(prefetching_never_fails),
+	CASE(objects_that_keep_to_their_lines),
 	CASE(objects_that_do_not),
+	CASE(threads_have_lines_of_their_own),
+	CASE(foreign_lines_are_not_passed_on),
+	CASE(shared_lines_are_counted),
 };
 
 int main(int argc, char **argv)

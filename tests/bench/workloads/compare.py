@@ -80,7 +80,7 @@ def main():
     parser.add_argument('--scale', type=int, default=10)
     parser.add_argument('--check', action='store_true')
     parser.add_argument('workload', nargs='*')
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     found = libraries(args.library)
     names = args.workload or subprocess.run([args.program, '--list'], check=True, text=True,
                                             capture_output=True).stdout.split()

@@ -141,20 +141,41 @@ static void write_often(void *block)
 	bytes->number -= CACHE_WRITES;
 }
 
-static void cache_thrash_one(struct worker *w)
+/* In its own block, or where it is told. */
+static void thrash(struct worker *w, void *instead)
 {
 	for (uint64_t n = 0; n < 2000 * scale_now; n++) {
 		void *block = take(w, sizeof(struct block));
 
-		write_often(block);
+		write_often(instead ? instead : block);
 		give(w, block);
 	}
+}
+
+static void cache_thrash_one(struct worker *w)
+{
+	thrash(w, NULL);
 }
 
 static void cache_thrash(struct worker *w, unsigned threads, unsigned scale)
 {
 	(void)scale;
 	in_threads(w, threads, cache_thrash_one);
+}
+
+/* The control: what it would cost. Two threads write to one line, whoever allocates; if
+ * that takes no more processor time than one thread, the others show nothing either. */
+static void cache_control_one(struct worker *w)
+{
+	static struct block line[THREADS_MAX] __attribute__((aligned(64)));
+
+	thrash(w, &line[w->index]);
+}
+
+static void cache_control(struct worker *w, unsigned threads, unsigned scale)
+{
+	(void)scale;
+	in_threads(w, threads, cache_control_one);
 }
 
 static void *scratch_first[THREADS_MAX];
@@ -175,11 +196,8 @@ static void cache_scratch(struct worker *w, unsigned threads, unsigned scale)
 }
 
 const struct workload loop_workloads[] = {
-	{"glibc-simple", glibc_simple, false},
-	{"glibc-thread", glibc_thread, true},
-	{"sh6bench", sh6bench, false},
-	{"alloc-test", alloc_test, true},
-	{"cache-thrash", cache_thrash, true},
-	{"cache-scratch", cache_scratch, true},
-	{NULL, NULL, false},
+	{"glibc-simple", glibc_simple, false},	{"glibc-thread", glibc_thread, true},
+	{"sh6bench", sh6bench, false},		{"alloc-test", alloc_test, true},
+	{"cache-thrash", cache_thrash, true},	{"cache-scratch", cache_scratch, true},
+	{"cache-control", cache_control, true}, {NULL, NULL, false},
 };
