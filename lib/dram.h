@@ -23,4 +23,8 @@ void *ph_dram_resize(void *ptr, size_t old, size_t bytes);
 /* ptr may be NULL. */
 void ph_dram_free(void *ptr, size_t bytes);
 
+/* Hold its lock over a fork: no block is half made in the child. */
+void ph_dram_hold(void);
+void ph_dram_let_go(void);
+
 #endif

@@ -27,6 +27,30 @@ static void init_locks(struct pheap *heap)
 	pthread_mutexattr_destroy(&recursive);
 }
 
+/* In the order in which they nest (heap.h). */
+void ph_heap_before_fork(struct pheap *heap)
+{
+	pthread_mutex_lock(&heap->zone.lock);
+	for (unsigned cls = 0; cls < PH_CLASSES; cls++)
+		ph_bitlock_take(&heap->central[cls].lock);
+	pthread_mutex_lock(&heap->large_lock);
+	ph_dram_hold();
+}
+
+/* A child's thread has another id, with which no mutex can be given that knows its owner. */
+void ph_heap_after_fork(struct pheap *heap, bool child)
+{
+	ph_dram_let_go();
+	if (child) {
+		init_locks(heap);
+	} else {
+		pthread_mutex_unlock(&heap->large_lock);
+		pthread_mutex_unlock(&heap->zone.lock);
+	}
+	for (unsigned cls = 0; cls < PH_CLASSES; cls++)
+		ph_bitlock_give(&heap->central[cls].lock, 0);
+}
+
 struct pheap *ph_heap_new(void)
 {
 	struct pheap *heap = ph_dram_zalloc(sizeof(*heap));

@@ -70,6 +70,8 @@ struct ph_slab {
 	uint8_t cls;
 	uint8_t born;	 /* its descriptor is on media; atomic, set under zone.lock */
 	uint8_t pending; /* its birth is in a record being built; zone.lock */
+	uint8_t zero;	 /* its memory was zero when it was reserved, and is if it was not
+			  * written to since; volatile heaps, large objects */
 
 	uint64_t touched __attribute__((aligned(64))); /* checkpoints begun when a record
 							* last wrote into it; atomic */
@@ -138,6 +140,7 @@ struct ph_zone {
 	size_t tree_bytes;
 	struct ph_granule *map;
 	uint8_t *backed;       /* one byte a chunk: file blocks are allocated */
+	uint8_t *used;	       /* volatile heaps: enum ph_used of each granule; alloc/decay.h */
 	uint32_t discover;     /* next granule to look at for unloaded slabs */
 	uint32_t unloaded_end; /* discovery is over when discover reaches it */
 	uint64_t lines_read;   /* lines of media that made the DRAM state; atomic */
@@ -145,6 +148,15 @@ struct ph_zone {
 	uint64_t granules_slab, granules_large; /* in use; changed under the lock, atomic */
 	struct ph_slab *spare[20];		/* retired structs by log2 of room */
 	struct ph_slab *newest;			/* all structs ever made */
+};
+
+/* What goes back to the system after a delay (alloc/decay.h). zone.lock. */
+struct ph_decay {
+	bool on;
+	uint32_t delay;	  /* milliseconds */
+	uint32_t waiting; /* granules; read without the lock */
+	uint32_t end;	  /* none waits from here on */
+	uint64_t due;	  /* when they are gone over next; read without the lock */
 };
 
 /* ---- redo --------------------------------------------------------------- */
@@ -284,7 +296,8 @@ struct pheap {
 	unsigned durability;
 	bool readonly;
 	bool recovered;
-	bool forked; /* this is the child of a fork: nothing may be done */
+	bool forked;	/* this is the child of a fork: nothing may be done */
+	bool inherited; /* but a child has its own copy of this one, and goes on */
 	uint64_t epoch;
 
 	struct ph_stripe *stripes;
@@ -302,6 +315,7 @@ struct pheap {
 	uint64_t *ckpt_pos;  /* PM_LANES_MAX: see checkpoint.c */
 
 	struct ph_zone zone;
+	struct ph_decay decay;
 	struct ph_central central[PH_CLASSES];
 
 	pthread_mutex_t large_lock;
@@ -320,6 +334,7 @@ struct pheap {
 	pthread_mutex_t root_lock;
 
 	struct ph_tcache *caches; /* registry lock */
+	struct ph_tcache *late;	  /* of threads that have ended: ph_tcache_borrow() */
 	uint32_t next_shelf;	  /* of caches, in turn; registry lock */
 	uint32_t sharers;	  /* caches that need more than the least share; atomic */
 	uint32_t kept;		  /* granules of slabs in PH_BIN_EMPTY; atomic */
@@ -331,6 +346,10 @@ struct pheap {
 /* heap.c: make and drop the DRAM side. */
 struct pheap *ph_heap_new(void);
 void ph_heap_delete(struct pheap *heap);
+/* The locks of the allocator, below the registry's, are held over a fork, so that what
+ * they cover is whole in the child: where the heap is inherited. */
+void ph_heap_before_fork(struct pheap *heap);
+void ph_heap_after_fork(struct pheap *heap, bool child);
 /* Zeroed memory, of which DRAM is taken page by page when it is touched; NULL: no
  * address space. munmap() ends it. */
 void *ph_map_lazily(size_t bytes);

@@ -262,24 +262,37 @@ static struct ph_slab *take_cached(struct pheap *heap, struct ph_tcache *cache, 
 	return crowded && !ph_checkpoint(heap) ? take_from_heap(heap, bytes, &crowded) : NULL;
 }
 
+/* From the tree, and if nothing is free there once more with what caches held. */
+static int reserve_span(struct pheap *heap, struct ph_tcache *cache, uint64_t bytes,
+			uint64_t alignment, struct ph_slab **slab)
+{
+	int err = ph_span_reserve_aligned(heap, bytes, alignment, slab);
+
+	if (err != -ENOSPC || bytes > (uint64_t)heap->zone.granules * PM_GRANULE)
+		return err;
+	if (cache)
+		ph_large_flush(heap, cache);
+	ph_slab_squeeze(heap);
+	return ph_span_reserve_aligned(heap, bytes, alignment, slab);
+}
+
 int ph_large_reserve(struct pheap *heap, uint64_t bytes, struct ph_slab **result)
 {
 	struct ph_tcache *cache = ph_tcache_get(heap);
 	struct ph_slab *slab = take_cached(heap, cache, bytes);
-	int err;
 
 	if (ph_likely(slab != NULL)) {
 		ph_set_state(&slab->state[0], PH_RESERVED);
 		*result = slab;
 		return 0;
 	}
-	err = ph_span_reserve(heap, PM_KIND_LARGE, 0, bytes, result);
-	if (err != -ENOSPC || bytes > (uint64_t)heap->zone.granules * PM_GRANULE)
-		return err;
-	if (cache)
-		ph_large_flush(heap, cache);
-	ph_slab_squeeze(heap);
-	return ph_span_reserve(heap, PM_KIND_LARGE, 0, bytes, result);
+	return reserve_span(heap, cache, bytes, PM_GRANULE, result);
+}
+
+int ph_large_reserve_aligned(struct pheap *heap, uint64_t bytes, uint64_t alignment,
+			     struct ph_slab **slab)
+{
+	return reserve_span(heap, ph_tcache_get(heap), bytes, alignment, slab);
 }
 
 void ph_large_free(struct pheap *heap, struct ph_slab *slab, bool limbo)
@@ -297,6 +310,7 @@ void ph_large_free(struct pheap *heap, struct ph_slab *slab, bool limbo)
 		return;
 	}
 	ph_set_state(&slab->state[0], PH_FREE);
+	slab->zero = 0;
 	cache = ph_tcache_get(heap);
 	if (ph_likely(cache != NULL))
 		give_to_thread(heap, &cache->large, slab);

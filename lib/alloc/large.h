@@ -34,6 +34,10 @@ void ph_large_attach(struct pheap *heap);
 /* Reserve a large object: RESERVED. -ENOSPC, -ENOMEM. No stripe may be held. */
 int ph_large_reserve(struct pheap *heap, uint64_t bytes, struct ph_slab **slab);
 
+/* The same at a multiple of alignment (ph_span_reserve_aligned): from no cache. */
+int ph_large_reserve_aligned(struct pheap *heap, uint64_t bytes, uint64_t alignment,
+			     struct ph_slab **slab);
+
 /*
  * A large object that is free: to a cache, or, where live records may still
  * write into it (limbo), there after the next checkpoint.

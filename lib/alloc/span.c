@@ -12,6 +12,7 @@
 #include "memory.h"
 #include "tx/lane.h"
 #include "tx/record.h"
+#include "decay.h"
 #include "large.h"
 #include "slab.h"
 
@@ -129,7 +130,8 @@ int ph_zone_attach(struct pheap *heap, const struct pm_zone *pm)
 	zone->overlay = ph_map_lazily(zone->tree_bytes);
 	zone->map = ph_map_lazily(zone->granules * sizeof(*zone->map));
 	zone->backed = ph_map_lazily(chunks(zone));
-	if (!zone->overlay || !zone->map || !zone->backed)
+	zone->used = ph_map_lazily(zone->granules);
+	if (!zone->overlay || !zone->map || !zone->backed || !zone->used)
 		return ph_error(ENOMEM, "no address space for the state of %u granules",
 				zone->granules);
 	return 0;
@@ -149,6 +151,8 @@ void ph_zone_detach(struct pheap *heap)
 		munmap(zone->overlay, zone->tree_bytes);
 	if (zone->backed)
 		munmap(zone->backed, chunks(zone));
+	if (zone->used)
+		munmap(zone->used, zone->granules);
 }
 
 /* Adding up the free granules walks the free blocks: not for every microsecond. */
@@ -253,6 +257,8 @@ static int punch_run(struct pheap *heap, uint32_t first, uint32_t end)
 			zero_chunk(heap, g, next);
 		g = next;
 	}
+	if (!err && !ph_logs(&heap->pm))
+		ph_decay_forget(heap, first, end - first);
 	/* Also after an error: who knows what is gone. */
 	memset(zone->backed + first / CHUNK_GRANULES, 0,
 	       (end - 1) / CHUNK_GRANULES - first / CHUNK_GRANULES + 1);
@@ -331,6 +337,7 @@ static struct ph_slab *slab_make(struct pheap *heap, unsigned kind, unsigned cls
 	slab->born = 0;
 	slab->owned = 0;
 	slab->pending = 0;
+	slab->zero = 0;
 	slab->bin = PH_BIN_NONE;
 	slab->shelf = 0;
 	slab->next = slab->prev = NULL;
@@ -391,8 +398,9 @@ static void make_available(struct ph_slab *slab)
 	slab->free = slab->objects;
 }
 
+/* A span of so many granules, at a multiple of 2^order of them. */
 static int reserve_locked(struct pheap *heap, unsigned kind, unsigned cls, uint32_t granules,
-			  uint64_t size, struct ph_slab **result)
+			  uint32_t order, uint64_t size, struct ph_slab **result)
 {
 	struct ph_zone *zone = &heap->zone;
 	struct ph_tree tree = overlay_tree(heap);
@@ -400,7 +408,7 @@ static int reserve_locked(struct pheap *heap, unsigned kind, unsigned cls, uint3
 	uint32_t granule;
 	int err;
 
-	if (!ph_tree_find(&tree, ph_order_of(granules), &granule))
+	if (!ph_tree_find(&tree, order, &granule))
 		return ph_error(ENOSPC, "the pool is full: no free run of %u granules of 64 KiB",
 				granules);
 	if (granule > zone->granules || granules > zone->granules - granule ||
@@ -420,6 +428,8 @@ static int reserve_locked(struct pheap *heap, unsigned kind, unsigned cls, uint3
 	ph_tree_assign(&tree, granule, granules, false);
 	map_slab(zone, slab, slab);
 	count_granules(zone, slab, 1);
+	if (!ph_logs(&heap->pm))
+		slab->zero = ph_decay_take(heap, granule, granules);
 	if (kind == PM_KIND_SLAB)
 		make_available(slab);
 	else
@@ -428,8 +438,8 @@ static int reserve_locked(struct pheap *heap, unsigned kind, unsigned cls, uint3
 	return 0;
 }
 
-int ph_span_reserve(struct pheap *heap, unsigned kind, unsigned cls, uint64_t bytes,
-		    struct ph_slab **slab)
+static int reserve(struct pheap *heap, unsigned kind, unsigned cls, uint64_t bytes, uint32_t order,
+		   struct ph_slab **slab)
 {
 	uint64_t granules = kind == PM_KIND_SLAB ? ph_classes[cls].granules
 						 : (bytes + PM_GRANULE - 1) / PM_GRANULE;
@@ -440,9 +450,41 @@ int ph_span_reserve(struct pheap *heap, unsigned kind, unsigned cls, uint64_t by
 		return ph_error(ENOSPC, "an object of %llu bytes does not fit in this pool",
 				(unsigned long long)bytes);
 	pthread_mutex_lock(&heap->zone.lock);
-	err = reserve_locked(heap, kind, cls, (uint32_t)granules, size, slab);
+	if (order < ph_order_of((uint32_t)granules))
+		order = ph_order_of((uint32_t)granules);
+	err = reserve_locked(heap, kind, cls, (uint32_t)granules, order, size, slab);
 	pthread_mutex_unlock(&heap->zone.lock);
+	ph_decay_step(heap);
 	return err;
+}
+
+int ph_span_reserve(struct pheap *heap, unsigned kind, unsigned cls, uint64_t bytes,
+		    struct ph_slab **slab)
+{
+	return reserve(heap, kind, cls, bytes, 0, slab);
+}
+
+void ph_span_hold(struct pheap *heap, uint32_t granule, uint32_t n, bool hold)
+{
+	struct ph_tree tree = overlay_tree(heap);
+
+	ph_tree_assign(&tree, granule, n, !hold);
+}
+
+int ph_span_reserve_aligned(struct pheap *heap, uint64_t bytes, uint64_t alignment,
+			    struct ph_slab **slab)
+{
+	unsigned order = (unsigned)__builtin_ctzll(alignment) - PM_GRANULE_SHIFT;
+
+	return reserve(heap, PM_KIND_LARGE, 0, bytes, order, slab);
+}
+
+bool ph_span_is_zero(struct pheap *heap, const void *ptr)
+{
+	struct ph_object object;
+
+	return ph_object_find(heap, ph_off(heap, ptr), &object) &&
+	       object.slab->kind == PM_KIND_LARGE && object.slab->zero;
 }
 
 void ph_span_release(struct pheap *heap, struct ph_slab *slab)
@@ -456,7 +498,10 @@ void ph_span_release(struct pheap *heap, struct ph_slab *slab)
 	count_granules(zone, slab, -1);
 	slab->next = zone->spare[room_index(slab->room)];
 	zone->spare[room_index(slab->room)] = slab;
+	if (!ph_logs(&heap->pm))
+		ph_decay_give(heap, granule_of(zone, slab), slab->granules);
 	pthread_mutex_unlock(&zone->lock);
+	ph_decay_step(heap);
 }
 
 /* ---- birth and death ---------------------------------------------------------------- */

@@ -53,6 +53,17 @@ void ph_zone_stats(struct pheap *heap, struct pheap_stats *stats);
 int ph_span_reserve(struct pheap *heap, unsigned kind, unsigned cls, uint64_t bytes,
 		    struct ph_slab **slab);
 
+/* One for a large object at a multiple of alignment, a power of two of granules in bytes,
+ * counted from the zone's first granule. */
+int ph_span_reserve_aligned(struct pheap *heap, uint64_t bytes, uint64_t alignment,
+			    struct ph_slab **slab);
+
+/* Take granules that are free out of use, or let them be free again. Under zone.lock. */
+void ph_span_hold(struct pheap *heap, uint32_t granule, uint32_t n, bool hold);
+
+/* Is this a large object, just reserved, whose memory is known to be zero? Volatile heaps. */
+bool ph_span_is_zero(struct pheap *heap, const void *ptr);
+
 /* Give a reserved, unborn span back. DRAM only; never fails. */
 void ph_span_release(struct pheap *heap, struct ph_slab *slab);
 

@@ -7,6 +7,7 @@
  */
 #include "tcache.h"
 
+#include <limits.h>
 #include <unistd.h>
 
 #include "dram.h"
@@ -41,14 +42,26 @@ struct tls_table {
 };
 
 static __thread struct tls_table *table;
+static __thread unsigned exit_rounds; /* of destructors that have passed */
+static __thread bool ended;	      /* the caches of this thread have been given back */
 static pthread_mutex_t registry = PTHREAD_MUTEX_INITIALIZER;
 static struct pheap *heaps;
 static pthread_key_t exit_key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_mutex_t late_lock = PTHREAD_MUTEX_INITIALIZER; /* heap.late; before the registry */
 
 static size_t table_bytes(unsigned cap)
 {
 	return sizeof(struct tls_table) + cap * sizeof(struct ph_tls);
+}
+
+/* The calling thread's cache of a heap, or NULL. */
+static struct ph_tcache *own_cache(const struct pheap *heap)
+{
+	for (unsigned i = 0; table && i < table->n; i++)
+		if (table->entry[i].id == heap->id)
+			return table->entry[i].cache;
+	return NULL;
 }
 
 static struct pheap *open_heap(uint64_t id)
@@ -118,10 +131,13 @@ static void end_cache(struct pheap *heap, struct ph_tcache *cache)
 	ph_dram_free(cache, sizeof(*cache));
 }
 
+/* Destructors of other keys may free: ours works in the last round. */
 static void thread_exit(void *arg)
 {
 	struct tls_table *mine = arg;
 
+	if (++exit_rounds < PTHREAD_DESTRUCTOR_ITERATIONS && !pthread_setspecific(exit_key, mine))
+		return;
 	pthread_mutex_lock(&registry);
 	for (unsigned i = 0; i < mine->n; i++) {
 		struct pheap *heap = open_heap(mine->entry[i].id);
@@ -132,6 +148,7 @@ static void thread_exit(void *arg)
 			end_cache(heap, mine->entry[i].cache);
 	}
 	ph_tls.id = 0;
+	ended = true;
 	pthread_mutex_unlock(&registry);
 	if (table == mine)
 		table = NULL;
@@ -140,27 +157,70 @@ static void thread_exit(void *arg)
 
 static void before_fork(void)
 {
+	pthread_mutex_lock(&late_lock);
 	pthread_mutex_lock(&registry);
+	for (struct pheap *heap = heaps; heap; heap = heap->next)
+		if (heap->inherited)
+			ph_heap_before_fork(heap);
 }
 
 static void after_fork(void)
 {
+	for (struct pheap *heap = heaps; heap; heap = heap->next)
+		if (heap->inherited)
+			ph_heap_after_fork(heap, false);
 	pthread_mutex_unlock(&registry);
+	pthread_mutex_unlock(&late_lock);
 }
 
-/* The child has the mapping and nothing else: no call works, no lock is held. */
+/*
+ * The caches of other threads may be in the middle of a change: in the child they are
+ * gone, with the objects in them, but the slabs that they owned serve others.
+ */
+static void inherit(struct pheap *heap)
+{
+	struct ph_tcache *mine = own_cache(heap);
+
+	ph_heap_after_fork(heap, true);
+	for (struct ph_tcache *cache = heap->caches; cache; cache = cache->next) {
+		if (cache == mine)
+			continue;
+		for (unsigned c = 0; c < PH_CLASSES; c++)
+			ph_slab_disown(heap, &cache->mag[c].own);
+		heap->large_room += cache->large.room;
+	}
+	heap->caches = mine;
+	heap->sharers = mine && mine->shares;
+	if (mine)
+		mine->next = mine->prev = NULL;
+}
+
+/* Of a pool the child has the mapping and nothing else: no call works. No lock is held. */
 static void after_fork_child(void)
 {
+	unsigned kept = 0;
+
 	for (struct pheap *heap = heaps; heap; heap = heap->next) {
+		if (heap->inherited) {
+			inherit(heap);
+			continue;
+		}
 		heap->forked = true;
 		if (heap->file.fd >= 0)
 			close(heap->file.fd); /* or it would keep the parent's flock alive */
 		heap->file.fd = -1;
 	}
 	ph_tls.id = 0;
+	for (unsigned i = 0; table && i < table->n; i++) {
+		struct pheap *heap = open_heap(table->entry[i].id);
+
+		if (heap && heap->inherited)
+			table->entry[kept++] = table->entry[i];
+	}
 	if (table)
-		table->n = 0;
+		table->n = kept;
 	pthread_mutex_unlock(&registry);
+	pthread_mutex_unlock(&late_lock);
 }
 
 static void start(void)
@@ -201,6 +261,11 @@ static void free_entries(struct ph_magazine *mag)
 void ph_tcache_free_all(struct pheap *heap)
 {
 	pthread_mutex_lock(&registry);
+	if (heap->late) {
+		heap->late->next = heap->caches;
+		heap->caches = heap->late;
+		heap->late = NULL;
+	}
 	for (struct ph_tcache *cache = heap->caches, *next; cache; cache = next) {
 		next = cache->next;
 		for (unsigned c = 0; c < PH_CLASSES; c++)
@@ -273,21 +338,44 @@ static struct ph_tcache *add_cache(struct pheap *heap)
 
 struct ph_tcache *ph_tcache_find(struct pheap *heap)
 {
-	struct ph_tcache *cache = NULL;
+	struct ph_tcache *cache;
 
 	if (heap->forked)
 		return ph_null(EINVAL,
 			       "this heap belongs to the parent process: open it anew after "
 			       "the parent has closed it");
-	for (unsigned i = 0; table && i < table->n && !cache; i++)
-		if (table->entry[i].id == heap->id)
-			cache = table->entry[i].cache;
+	if (ended)
+		return ph_null(ENOMEM, "this thread has ended: its cache has been given back");
+	cache = own_cache(heap);
 	if (!cache)
 		cache = add_cache(heap);
 	if (!cache)
 		return ph_null(ENOMEM, "no memory for a thread cache");
 	ph_tls = (struct ph_tls){heap->id, cache};
 	return cache;
+}
+
+bool ph_tcache_ended(void)
+{
+	return ended;
+}
+
+bool ph_tcache_borrow(struct pheap *heap)
+{
+	pthread_mutex_lock(&late_lock);
+	if (!heap->late)
+		heap->late = new_cache(heap);
+	if (heap->late)
+		ph_tls = (struct ph_tls){heap->id, heap->late};
+	else
+		pthread_mutex_unlock(&late_lock);
+	return heap->late != NULL;
+}
+
+void ph_tcache_return(void)
+{
+	ph_tls.id = 0;
+	pthread_mutex_unlock(&late_lock);
 }
 
 /* ---- room in magazines ------------------------------------------------------------ */

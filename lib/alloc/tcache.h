@@ -44,6 +44,15 @@ static inline struct ph_tcache *ph_tcache_get(struct pheap *heap)
 	return ph_tcache_find(heap);
 }
 
+/*
+ * A thread whose caches have been given back, when its other destructors had run, gets no
+ * new one: it frees straight to slabs, and cannot allocate. Where it must, it uses a cache
+ * that the heap keeps for such threads, one at a time, between these two.
+ */
+bool ph_tcache_ended(void);
+bool ph_tcache_borrow(struct pheap *heap);
+void ph_tcache_return(void);
+
 /* Fill a magazine that is empty; false with errno where the pool is full. */
 bool ph_tcache_refill(struct ph_tcache *cache, unsigned cls);
 
