@@ -244,9 +244,14 @@ API int malloc_trim(size_t pad)
 
 /* Names under which glibc has had the same functions: its own would give memory that our
  * free() does not know. */
+#if __has_attribute(copy) /* or gcc warns that the alias lacks what its target has */
+#define SAME_AS(function) alias(#function), copy(function)
+#else
+#define SAME_AS(function) alias(#function)
+#endif
 #define ALSO(name, function)                  \
 	API extern __typeof__(function) name; \
-	extern __typeof__(function) name __attribute__((alias(#function), copy(function)))
+	extern __typeof__(function) name __attribute__((SAME_AS(function)))
 
 ALSO(__libc_malloc, malloc);
 ALSO(__libc_calloc, calloc);
