@@ -156,6 +156,7 @@ struct ph_decay {
 	uint32_t delay;	  /* milliseconds */
 	uint32_t waiting; /* granules; read without the lock */
 	uint32_t end;	  /* none waits from here on */
+	uint32_t top;	  /* none was ever taken from here on */
 	uint64_t due;	  /* when they are gone over next; read without the lock */
 };
 
@@ -272,8 +273,22 @@ _Static_assert(sizeof(struct ph_tcache) + PH_SLOTS_MAX * sizeof(struct ph_cached
 
 /* ---- the heap --------------------------------------------------------------- */
 
+/*
+ * Where memory comes from that is neither a pool file nor anonymous. Both get ranges of
+ * whole granules, and no lock may be taken in them that is held while the heap is
+ * called. NULL: nothing is to do.
+ */
+struct ph_source {
+	/* The range is going to be used; part of it may be in use. 0 or a negative code. */
+	int (*commit)(void *arg, void *addr, size_t bytes);
+	/* Its content is not needed; from now on it reads as zero. 0 or a negative code. */
+	int (*purge)(void *arg, void *addr, size_t bytes);
+	void *arg;
+};
+
 struct ph_file {
-	int fd; /* -1: memory of the caller's, or anonymous */
+	int fd;				/* -1: memory of the caller's, or anonymous */
+	const struct ph_source *source; /* with fd -1; NULL: none */
 	char *base;
 	uint64_t size;
 	bool is_pmem;

@@ -61,7 +61,14 @@ int ph_memory_back(const struct ph_file *file, uint64_t offset, uint64_t length)
 {
 	long err;
 
-	if (file->fd < 0 || __atomic_load_n(&file->whole, __ATOMIC_RELAXED))
+	if (file->fd < 0) {
+		const struct ph_source *source = file->source;
+
+		return source && source->commit
+			       ? source->commit(source->arg, file->base + offset, length)
+			       : 0;
+	}
+	if (__atomic_load_n(&file->whole, __ATOMIC_RELAXED))
 		return 0;
 	/* fallocate would make a file longer again, and hide what is lost. */
 	if ((err = ph_memory_check_size(file)))
@@ -86,6 +93,10 @@ int ph_memory_punch(struct ph_file *file, uint64_t offset, uint64_t length)
 	const int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
 	long err;
 
+	if (file->source)
+		return file->source->purge
+			       ? file->source->purge(file->source->arg, file->base + offset, length)
+			       : -ENOTSUP;
 	/* Before a hole is there: who needs its blocks again learns of it under zone.lock. */
 	__atomic_store_n(&file->whole, false, __ATOMIC_RELAXED);
 	do {

@@ -31,6 +31,8 @@ bool ph_decay_take(struct pheap *heap, uint32_t granule, uint32_t n)
 	uint8_t *used = heap->zone.used + granule;
 	bool zero = true;
 
+	if (granule + n > heap->decay.top)
+		heap->decay.top = granule + n;
 	for (uint32_t i = 0; i < n; i++) {
 		zero &= used[i] == PH_USED_NEVER;
 		heap->decay.waiting -= used[i] > PH_USED_NOW;
@@ -88,6 +90,7 @@ static void give_back(struct pheap *heap, uint32_t granule, uint32_t n)
 	err = ph_memory_punch(&heap->file, zone->data + (uint64_t)granule * PM_GRANULE,
 			      (uint64_t)n * PM_GRANULE);
 	pthread_mutex_lock(&zone->lock);
+	ph_span_unback(heap, granule, n);
 	ph_span_hold(heap, granule, n, false);
 	if (!err)
 		memset(zone->used + granule, PH_USED_NEVER, n); /* E2 */

@@ -198,10 +198,12 @@ int ph_zone_back(const struct ph_file *file, const struct pm_zone *pm, uint32_t 
 	uint32_t group = granule / GROUP_GRANULES * GROUP_GRANULES;
 	uint32_t n = up_to(pm->granules - group, GROUP_GRANULES);
 	uint32_t chunk = granule / CHUNK_GRANULES * CHUNK_GRANULES;
-	int err = ph_memory_back(file, pm->desc + group * sizeof(struct pm_span),
-				 n * sizeof(struct pm_span));
+	int err = 0;
 
-	if (!err)
+	if (pm->desc) /* else a zone of DRAM, which has nothing but granules */
+		err = ph_memory_back(file, pm->desc + group * sizeof(struct pm_span),
+				     n * sizeof(struct pm_span));
+	if (!err && pm->bits)
 		err = ph_memory_back(file, pm->bits + (uint64_t)group * PM_BITMAP_BYTES,
 				     (uint64_t)n * PM_BITMAP_BYTES);
 	if (!err)
@@ -241,6 +243,13 @@ static void zero_chunk(struct pheap *heap, uint32_t first, uint32_t end)
 			      (uint64_t)(end - first) * PM_GRANULE);
 }
 
+void ph_span_unback(struct pheap *heap, uint32_t granule, uint32_t n)
+{
+	uint32_t first = granule / CHUNK_GRANULES, last = (granule + n - 1) / CHUNK_GRANULES;
+
+	memset(heap->zone.backed + first, 0, last - first + 1);
+}
+
 /* A run of free granules, under zone.lock: nobody takes one meanwhile. */
 static int punch_run(struct pheap *heap, uint32_t first, uint32_t end)
 {
@@ -260,8 +269,7 @@ static int punch_run(struct pheap *heap, uint32_t first, uint32_t end)
 	if (!err && !ph_logs(&heap->pm))
 		ph_decay_forget(heap, first, end - first);
 	/* Also after an error: who knows what is gone. */
-	memset(zone->backed + first / CHUNK_GRANULES, 0,
-	       (end - 1) / CHUNK_GRANULES - first / CHUNK_GRANULES + 1);
+	ph_span_unback(heap, first, end - first);
 	return err;
 }
 

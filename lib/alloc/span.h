@@ -61,6 +61,9 @@ int ph_span_reserve_aligned(struct pheap *heap, uint64_t bytes, uint64_t alignme
 /* Take granules that are free out of use, or let them be free again. Under zone.lock. */
 void ph_span_hold(struct pheap *heap, uint32_t granule, uint32_t n, bool hold);
 
+/* Their memory has been given back: it is asked for again when they are taken. */
+void ph_span_unback(struct pheap *heap, uint32_t granule, uint32_t n);
+
 /* Is this a large object, just reserved, whose memory is known to be zero? Volatile heaps. */
 bool ph_span_is_zero(struct pheap *heap, const void *ptr);
 

@@ -13,6 +13,8 @@
 #include "process.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +28,7 @@
 #include "alloc/large.h"
 #include "alloc/span.h"
 #include "alloc/tcache.h"
+#include "file.h"
 
 /* Granules reserved: 1 TiB, and less where there is no address space for that. */
 #define ORDER_MOST 24u
@@ -80,7 +83,7 @@ size_t ph_boot_size(const void *ptr)
 	return ((const struct boot_object *)ptr)[-1].size;
 }
 
-/* ---- settings ------------------------------------------------------------------------------ */
+/* ---- messages ------------------------------------------------------------------------------ */
 
 static void say(const char *text)
 {
@@ -96,6 +99,39 @@ void ph_process_fail(const char *function)
 	snprintf(text, sizeof(text), "libpheapmalloc: %s(): %s\n", function, pheap_errormsg());
 	say(text);
 	abort();
+}
+
+/* ---- settings (pheapmalloc(7)) -----------------------------------------------------------------
+ */
+
+/* NULL: not set, or this program has rights that whoever sets it has not. */
+static const char *setting(const char *name)
+{
+	const char *value = secure_getenv(name);
+
+	return value && *value ? value : NULL;
+}
+
+/* A number with a unit of K, M, G or T, at most `most`; without the setting otherwise. */
+static uint64_t number(const char *name, uint64_t most, uint64_t otherwise)
+{
+	static const char units[] = "KMGT";
+	const char *text = setting(name), *unit;
+	char *end;
+	uint64_t n;
+
+	if (!text)
+		return otherwise;
+	n = strtoull(text, &end, 10);
+	unit = *end ? strchr(units, *end) : NULL;
+	for (int i = unit ? (int)(unit - units) : -1; i >= 0; i--)
+		n = n > UINT64_MAX / 1024 ? UINT64_MAX : n * 1024;
+	if (*text < '0' || *text > '9' || (*end && (!unit || end[1])) || n > most) {
+		ph_error(EINVAL, "%s=%s is not a number up to %llu (K, M, G, T may follow)", name,
+			 text, (unsigned long long)most);
+		ph_process_fail("malloc");
+	}
+	return n;
 }
 
 /* ---- making the heap --------------------------------------------------------------------------
@@ -132,6 +168,23 @@ static void make_tree(struct pheap *heap, const struct pm_zone *zone)
 	heap->view.base[zone->tree + 1] = (char)(zone->levels + 1);
 }
 
+/* Programs close theirs before the statistics are written: a copy, where they are asked for. */
+static int standard_error = -1;
+
+/* Settings that do not fit end the process: its memory would not be what was asked for. */
+static void apply_settings(struct pheap *heap)
+{
+	const char *folder = setting("PHEAPMALLOC_FOLDER"), *stats = setting("PHEAPMALLOC_STATS");
+
+	if (stats && !strcmp(stats, "1"))
+		standard_error = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 100);
+
+	if (folder && ph_process_file(folder, ph_at(heap, heap->zone.data), heap->zone.bytes,
+				      &heap->file.source))
+		ph_process_fail("malloc");
+	ph_decay_start(heap, (uint32_t)number("PHEAPMALLOC_PURGE_DELAY", 1000000, PURGE_DELAY));
+}
+
 static struct pheap *make_heap(void)
 {
 	static struct pm_zone zone;
@@ -152,10 +205,73 @@ static struct pheap *make_heap(void)
 	ph_large_attach(heap);
 	heap->large_limit = LARGE_KEPT;
 	heap->large_thread_limit = LARGE_KEPT_THREAD;
-	ph_decay_start(heap, PURGE_DELAY);
+	apply_settings(heap);
 	ph_registry_add(heap);
 	return heap;
 }
+
+/* ---- statistics at exit
+ * -------------------------------------------------------------------------- */
+
+static void put(int fd, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void put(int fd, const char *format, ...)
+{
+	char line[200];
+	va_list args;
+	ssize_t n;
+
+	va_start(args, format);
+	n = write(fd, line, (size_t)vsnprintf(line, sizeof(line), format, args));
+	va_end(args);
+	(void)n;
+}
+
+static void put_bytes(int fd, const char *what, uint64_t bytes)
+{
+	put(fd, "%14llu  %s\n", (unsigned long long)bytes, what);
+}
+
+static void put_statistics(int fd)
+{
+	struct pheap_space space = {.struct_size = sizeof(space)};
+
+	if (pheap_get_space(ph_process, &space))
+		return;
+	put(fd, "libpheapmalloc: process %d at exit\n", (int)getpid());
+	put_bytes(fd, "bytes in blocks in use", space.reserved);
+	put_bytes(fd, "blocks in use", space.objects);
+	put_bytes(fd, "bytes in free blocks of threads' caches", space.cached);
+	put_bytes(fd, "bytes in free blocks of slabs", space.unused);
+	put_bytes(fd, "bytes behind the last blocks of slabs", space.tails);
+	put_bytes(fd, "bytes in slabs and large blocks", space.total - space.free);
+	put_bytes(fd, "bytes that were so at most, from the first to the last",
+		  (uint64_t)ph_process->decay.top * PM_GRANULE);
+	put_bytes(fd, "bytes of free memory not given back to the system yet",
+		  (uint64_t)ph_process->decay.waiting * PM_GRANULE);
+}
+
+/* To standard error, or behind what is in a file. */
+__attribute__((destructor)) static void at_exit(void)
+{
+	const char *where = setting("PHEAPMALLOC_STATS");
+	int fd = standard_error;
+
+	if (!where || !ph_process)
+		return;
+	if (strcmp(where, "1") != 0)
+		fd = open(where, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+	if (fd < 0) {
+		put(STDERR_FILENO, "libpheapmalloc: PHEAPMALLOC_STATS: %s: %s\n", where,
+		    strerror(errno));
+		return;
+	}
+	put_statistics(fd);
+	close(fd);
+}
+
+/* ---- start
+ * ----------------------------------------------------------------------------------------- */
 
 bool ph_process_start(void)
 {
