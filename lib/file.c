@@ -245,7 +245,9 @@ int ph_file_write_back(const struct ph_file *file, struct ph_persist *pm, struct
 void ph_file_close(struct ph_file *file)
 {
 	if (file->base && !file->borrowed) {
-		if (file->pmem_map)
+		if (file->source && file->source->put)
+			file->source->put(file->source->arg, file->base, file->size);
+		else if (file->pmem_map)
 			pmem_unmap(file->base, file->size);
 		else
 			munmap(file->base, file->size);

@@ -111,6 +111,7 @@ struct ph_shelf {
 struct ph_central {
 	uint64_t lock; /* bit lock */
 	struct ph_shelf shelf[PH_SHELVES];
+	uint64_t taken, given; /* objects, by magazines */
 } __attribute__((aligned(64)));
 
 /*
@@ -146,6 +147,7 @@ struct ph_zone {
 	uint64_t lines_read;   /* lines of media that made the DRAM state; atomic */
 	int64_t credit;	       /* lines of metadata that discovery may read ahead of need */
 	uint64_t granules_slab, granules_large; /* in use; changed under the lock, atomic */
+	uint64_t limit;				/* granules that may be in use */
 	struct ph_slab *spare[20];		/* retired structs by log2 of room */
 	struct ph_slab *newest;			/* all structs ever made */
 };
@@ -283,6 +285,8 @@ struct ph_source {
 	int (*commit)(void *arg, void *addr, size_t bytes);
 	/* Its content is not needed; from now on it reads as zero. 0 or a negative code. */
 	int (*purge)(void *arg, void *addr, size_t bytes);
+	/* The heap is closed. */
+	void (*put)(void *arg, void *addr, size_t bytes);
 	void *arg;
 };
 
@@ -305,6 +309,7 @@ struct pheap {
 	uint64_t id;		 /* unique in the process, never reused */
 	struct ph_persist pm;	 /* of records and stores, at the heap's durability */
 	struct ph_persist media; /* what reaches media whatever the durability: state */
+	struct ph_source source; /* file.source, where it is the program's */
 	struct ph_file file;
 	struct pm_super super; /* a copy */
 	struct pm_state *state;

@@ -34,13 +34,20 @@ void *ph_memory_map(size_t length, int flags, int fd)
 	return base;
 }
 
-int ph_memory_anonymous(struct ph_file *file, uint64_t size)
+int ph_memory_anonymous(struct ph_file *file, uint64_t size, bool hugetlb)
 {
+	const int kind = hugetlb ? MAP_HUGETLB : MAP_NORESERVE;
+
 	file->fd = -1;
 	file->size = size;
-	file->base = ph_memory_map(size, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+	file->base = ph_memory_map(size, MAP_PRIVATE | MAP_ANONYMOUS | kind, -1);
 	if (file->base)
 		return 0;
+	if (hugetlb)
+		return ph_error(ENOMEM,
+				"the system keeps too few free huge pages for %llu bytes: raise "
+				"vm.nr_hugepages, or ask for PHEAP_HUGE_PAGES",
+				(unsigned long long)size);
 	return ph_error(ENOMEM, "no %llu bytes of address space", (unsigned long long)size);
 }
 
@@ -57,6 +64,46 @@ int ph_memory_check_size(const struct ph_file *file)
 		(long long)st.st_size, (unsigned long long)file->size);
 }
 
+/* Of mbind(2), which only libnuma declares. */
+#define BIND 2 /* MPOL_BIND */
+#define NODES_MAX 1024u
+
+static int bind_node(const char *name, void *addr, uint64_t bytes, unsigned node)
+{
+	unsigned long mask[NODES_MAX / 64] = {0};
+
+	if (node < NODES_MAX) {
+		mask[node / 64] = 1UL << node % 64;
+		if (!syscall(SYS_mbind, addr, bytes, BIND, mask, NODES_MAX, 0))
+			return 0;
+	} else {
+		errno = EINVAL;
+	}
+	if (errno == ENOSYS)
+		return ph_error(ENOTSUP, "%s: the kernel knows no NUMA nodes", name);
+	return ph_error(errno, "%s: memory cannot be bound to NUMA node %u: %s", name, node,
+			errno == EINVAL ? "there is no such node" : strerror(errno));
+}
+
+int ph_memory_advise(const char *name, void *addr, uint64_t bytes, unsigned flags, unsigned node)
+{
+	if (flags & PHEAP_HUGE_PAGES && madvise(addr, bytes, MADV_HUGEPAGE))
+		return ph_error(ENOTSUP, "%s: the kernel has no transparent huge pages", name);
+	return flags & PHEAP_BIND_NODE ? bind_node(name, addr, bytes, node) : 0;
+}
+
+int ph_memory_prefault(const char *name, void *addr, uint64_t bytes)
+{
+	if (!madvise(addr, bytes, MADV_POPULATE_WRITE))
+		return 0;
+	if (errno != EINVAL) /* which older kernels say: then page by page */
+		return ph_error(ENOMEM, "%s: no memory for %llu bytes: %s", name,
+				(unsigned long long)bytes, strerror(errno));
+	for (uint64_t at = 0; at < bytes; at += PM_PAGE)
+		__atomic_fetch_or((uint8_t *)addr + at, 0, __ATOMIC_RELAXED);
+	return 0;
+}
+
 int ph_memory_back(const struct ph_file *file, uint64_t offset, uint64_t length)
 {
 	long err;
@@ -64,6 +111,7 @@ int ph_memory_back(const struct ph_file *file, uint64_t offset, uint64_t length)
 	if (file->fd < 0) {
 		const struct ph_source *source = file->source;
 
+		length = (length + PM_PAGE - 1) / PM_PAGE * PM_PAGE;
 		return source && source->commit
 			       ? source->commit(source->arg, file->base + offset, length)
 			       : 0;

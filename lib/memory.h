@@ -10,8 +10,15 @@
 /* Map a file (fd -1: none) for reading and writing, aligned for huge pages; NULL: errno. */
 void *ph_memory_map(size_t length, int flags, int fd);
 
+/*
+ * What memory that is mapped and not touched yet is to be: flags of struct pheap_memory.
+ * name begins the message. Prefault is for what is used only, so it is apart.
+ */
+int ph_memory_advise(const char *name, void *addr, uint64_t bytes, unsigned flags, unsigned node);
+int ph_memory_prefault(const char *name, void *addr, uint64_t bytes);
+
 /* Anonymous memory in the place of a file. */
-int ph_memory_anonymous(struct ph_file *file, uint64_t size);
+int ph_memory_anonymous(struct ph_file *file, uint64_t size, bool hugetlb);
 
 /* Has the file still its size? -EUCLEAN where somebody has truncated it since. */
 int ph_memory_check_size(const struct ph_file *file);

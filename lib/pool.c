@@ -32,6 +32,7 @@
 #include "recovery/replay.h"
 #include "tx/lane.h"
 #include "tx/tx.h"
+#include "volatile.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "the media format is little-endian: big-endian hosts are not supported"
@@ -270,6 +271,10 @@ static int check_create(const char *path, const struct pheap_options *opts)
 		return ph_error(EINVAL, "pheap_create: %s",
 				path ? "a volatile heap has no file: pass NULL as path"
 				     : "the path is NULL");
+	if (path && opts->memory)
+		return ph_error(EINVAL, "pheap_create: memory is for volatile heaps only");
+	if ((err = ph_volatile_check("pheap_create", opts->memory)))
+		return err;
 	if (opts->flags & PHEAP_READONLY)
 		return ph_error(EINVAL, "pheap_create: a new pool cannot be read-only");
 	if (size && (size < PHEAP_MIN_SIZE || size > PHEAP_MAX_SIZE))
@@ -311,12 +316,14 @@ PHEAP_API pheap_t *pheap_create(const char *path, const struct pheap_options *op
 		if (!err)
 			err = choose_durability(heap, path, opts);
 	} else {
-		err = ph_memory_anonymous(&heap->file, pool_size(opts));
+		err = ph_volatile_map(heap, pool_size(opts), opts->memory);
 		heap->durability = PHEAP_VOLATILE;
 		heap->pm.backend = heap->media.backend = PH_VOLATILE;
 	}
 	if (!err)
 		err = format_and_attach(heap, path ? path : "volatile heap", opts);
+	if (!err && !path)
+		err = ph_volatile_start(heap, opts->memory);
 	if (!err && path)
 		err = ph_file_sync(&heap->file, path);
 	if (err && path && heap->file.fd >= 0)

@@ -62,13 +62,65 @@ enum {
 	PHEAP_CHECK_FIRST = 1u << 3,
 };
 
+/* Flags of struct pheap_memory. */
+enum {
+	/* Ask for transparent huge pages (madvise): faster, but memory is had, and
+	 * resident, by 2 MiB. ENOTSUP where the kernel has none. */
+	PHEAP_HUGE_PAGES = 1u << 0,
+
+	/* Take the whole heap from the huge pages that the system was told to keep
+	 * (vm.nr_hugepages): ENOMEM where there are not enough. The size is rounded up
+	 * to 2 MiB. Not with purge_after. */
+	PHEAP_HUGETLB = 1u << 1,
+
+	/* Have all memory that objects can be in resident when create returns; ENOMEM
+	 * where there is not so much. */
+	PHEAP_PREFAULT = 1u << 2,
+
+	/* Bind the memory to the NUMA node `node`: EINVAL where there is no such node,
+	 * ENOTSUP where the kernel knows no nodes. */
+	PHEAP_BIND_NODE = 1u << 3,
+
+	/* Give memory back to the system when it has been free for purge_after
+	 * milliseconds; with 0, when it becomes free. */
+	PHEAP_PURGE = 1u << 4,
+};
+
+/*
+ * How a volatile heap has its memory. All zero: anonymous memory, which is resident
+ * from when it is touched until the heap is closed.
+ *
+ * Its own memory the program may give with get and put, both or none: get is called once, by
+ * pheap_create(), for bytes at a multiple of 64 KiB that read as zero, and put when the
+ * heap is closed; get returns NULL for none (ENOMEM). commit is called, if it is there, before
+ * a range is used (again), part of which may be in use; it returns 0 or a negative code, which
+ * the allocation then fails with. purge is called, if it is there, when a range is free
+ * (PHEAP_PURGE, pheap_purge); if it returns 0 the range reads as zero when it is used again.
+ * Ranges are whole pages. The four must not call the heap; commit and purge may be called
+ * by any thread that calls the heap.
+ */
+struct pheap_memory {
+	size_t struct_size;   /* sizeof(struct pheap_memory) */
+	unsigned flags;	      /* PHEAP_HUGE_PAGES ... */
+	unsigned purge_after; /* milliseconds; with PHEAP_PURGE */
+	unsigned node;	      /* with PHEAP_BIND_NODE */
+	uint64_t limit;	      /* bytes, in units of 64 KiB, that slabs and large objects may
+			       * have; then the heap is full (ENOSPC). 0: no limit but its size */
+	void *(*get)(void *arg, size_t bytes);
+	void (*put)(void *arg, void *memory, size_t bytes);
+	int (*commit)(void *arg, void *range, size_t bytes);
+	int (*purge)(void *arg, void *range, size_t bytes);
+	void *arg;
+};
+
 struct pheap_options {
-	size_t struct_size;  /* sizeof(struct pheap_options) */
-	uint64_t size;	     /* create: bytes of the file; rounded down to 64 KiB */
-	const char *layout;  /* create: stored; open: must match when not NULL */
-	unsigned durability; /* enum pheap_durability */
-	unsigned flags;	     /* PHEAP_READONLY ... */
-	unsigned mode;	     /* create: permission bits; 0 means 0600 */
+	size_t struct_size;		   /* sizeof(struct pheap_options) */
+	uint64_t size;			   /* create: bytes of the file; rounded down to 64 KiB */
+	const char *layout;		   /* create: stored; open: must match when not NULL */
+	unsigned durability;		   /* enum pheap_durability */
+	unsigned flags;			   /* PHEAP_READONLY ... */
+	unsigned mode;			   /* create: permission bits; 0 means 0600 */
+	const struct pheap_memory *memory; /* create, VOLATILE only; NULL: all zero */
 };
 
 /*

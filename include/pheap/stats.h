@@ -79,6 +79,26 @@ struct pheap_space {
  */
 PHEAP_API int pheap_get_space(pheap_t *heap, struct pheap_space *space);
 
+/* The blocks of one size. */
+struct pheap_class {
+	uint64_t size;	  /* bytes of a block; 0: large objects, each of a size of its own */
+	uint64_t slabs;	  /* or large objects, free ones in caches too */
+	uint64_t bytes;	  /* of 64 KiB granules that these have */
+	uint64_t objects; /* blocks published or reserved */
+	uint64_t cached;  /* free blocks kept by caches, or waiting until records are settled */
+	uint64_t unused;  /* free blocks of slabs */
+	uint64_t taken;	  /* blocks that caches of threads took from slabs since open, */
+	uint64_t given;	  /* and gave back: what comes and goes in a thread is in neither */
+};
+
+/*
+ * As pheap_get_space(), by sizes: up to n of them go to classes, the smallest first and last
+ * the large objects. Returns how many there are. They are counted from the states of the
+ * blocks, so that an allocation pays nothing for it. classes may be NULL with n 0. Errors:
+ * EINVAL. Thread-safe, no fence.
+ */
+PHEAP_API int pheap_get_classes(pheap_t *heap, struct pheap_class *classes, unsigned n);
+
 #ifdef __cplusplus
 }
 #endif

@@ -225,6 +225,7 @@ static uint32_t take_owned(struct ph_tcache *cache, unsigned cls, struct ph_cach
 		if (!(*own = adopt(cache, central, !taken)))
 			break;
 	}
+	central->taken += taken;
 	unlock(central);
 	if (taken < n)
 		memmove(objects, objects + n - taken, taken * sizeof(*objects));
@@ -306,6 +307,7 @@ void ph_slab_give(struct pheap *heap, unsigned cls, const struct ph_cached *obje
 	struct ph_slab *slab;
 
 	lock(central);
+	central->given += n;
 	for (uint32_t i = 0; i < n; i++) {
 		slab = ph_slab_at(heap, objects[i].ptr);
 		make_available(slab, objects[i].state);

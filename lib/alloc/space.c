@@ -99,3 +99,63 @@ PHEAP_API int pheap_get_space(pheap_t *heap, struct pheap_space *space)
 	space->unknown = known < space->total ? space->total - known : 0;
 	return 0;
 }
+
+/* ---- by classes ----------------------------------------------------------------------- */
+
+#define ALL_CLASSES (PH_CLASSES + 1) /* large objects are the last */
+
+/* Under zone.lock, as add_slab(); returns the granules of the span. */
+static uint32_t count_span(struct pheap *heap, struct ph_slab *slab, struct pheap_class *classes)
+{
+	struct pheap_space space = {0};
+	struct pheap_class *c;
+
+	if (!slab || slab->kind == PM_KIND_LANE)
+		return slab ? slab->granules : 1;
+	add_span(heap, slab, &space);
+	c = &classes[slab->kind == PM_KIND_SLAB ? slab->cls : PH_CLASSES];
+	c->slabs++;
+	c->bytes += (uint64_t)slab->granules * PM_GRANULE;
+	c->objects += space.objects;
+	c->cached += space.cached / slab->size;
+	c->unused += space.unused / slab->size;
+	return slab->granules;
+}
+
+static void count_traffic(struct pheap *heap, struct pheap_class *classes)
+{
+	for (unsigned cls = 0; cls < PH_CLASSES; cls++) {
+		struct ph_central *central = &heap->central[cls];
+
+		classes[cls].size = ph_classes[cls].size;
+		ph_bitlock_take(&central->lock);
+		classes[cls].taken = central->taken;
+		classes[cls].given = central->given;
+		ph_bitlock_give(&central->lock, 0);
+	}
+}
+
+PHEAP_API int pheap_get_classes(pheap_t *heap, struct pheap_class *classes, unsigned n)
+{
+	struct pheap_class all[ALL_CLASSES] = {0};
+	int err = ph_heap_usable(heap, "pheap_get_classes");
+	struct ph_zone *zone;
+
+	if (!err && !classes && n)
+		err = ph_error(EINVAL, "pheap_get_classes: classes is NULL");
+	if (err)
+		return err;
+	while (ph_span_discover(heap, TURN_GRANULES))
+		;
+	zone = &heap->zone;
+	for (uint32_t g = 0, end = 0; g < zone->granules;) {
+		pthread_mutex_lock(&zone->lock);
+		for (end += TURN_GRANULES; g < end && g < zone->granules;)
+			g += count_span(heap, zone->map[g], all);
+		pthread_mutex_unlock(&zone->lock);
+	}
+	count_traffic(heap, all);
+	if (n)
+		memcpy(classes, all, (n < ALL_CLASSES ? n : ALL_CLASSES) * sizeof(*classes));
+	return ALL_CLASSES;
+}

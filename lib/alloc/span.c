@@ -122,6 +122,7 @@ int ph_zone_attach(struct pheap *heap, const struct pm_zone *pm)
 	zone->first = ph_at(heap, pm->data);
 	zone->granules = pm->granules;
 	zone->bytes = (uint64_t)pm->granules * PM_GRANULE;
+	zone->limit = UINT64_MAX;
 	zone->levels = pm->levels;
 	zone->tree_bytes = ph_tree_bytes(pm->levels);
 	zone->discover = 0;
@@ -416,6 +417,10 @@ static int reserve_locked(struct pheap *heap, unsigned kind, unsigned cls, uint3
 	uint32_t granule;
 	int err;
 
+	if (zone->granules_slab + zone->granules_large + granules > zone->limit)
+		return ph_error(ENOSPC, "the heap's limit of %llu bytes does not allow %u more",
+				(unsigned long long)zone->limit * PM_GRANULE,
+				granules * PM_GRANULE);
 	if (!ph_tree_find(&tree, order, &granule))
 		return ph_error(ENOSPC, "the pool is full: no free run of %u granules of 64 KiB",
 				granules);

@@ -54,7 +54,7 @@ static int purge(void *arg, void *addr, size_t bytes)
 	return madvise(addr, bytes, MADV_REMOVE) ? -errno : 0;
 }
 
-static const struct ph_source source = {commit, purge, NULL};
+static const struct ph_source source = {.commit = commit, .purge = purge};
 
 static int new_file(void)
 {

@@ -182,6 +182,11 @@ static void apply_settings(struct pheap *heap)
 	if (folder && ph_process_file(folder, ph_at(heap, heap->zone.data), heap->zone.bytes,
 				      &heap->file.source))
 		ph_process_fail("malloc");
+	heap->zone.limit = number("PHEAPMALLOC_LIMIT", UINT64_MAX, UINT64_MAX) / PM_GRANULE;
+	if (number("PHEAPMALLOC_HUGE_PAGES", 1, 0) &&
+	    ph_memory_advise("PHEAPMALLOC_HUGE_PAGES", ph_at(heap, heap->zone.data),
+			     heap->zone.bytes, PHEAP_HUGE_PAGES, 0))
+		ph_process_fail("malloc");
 	ph_decay_start(heap, (uint32_t)number("PHEAPMALLOC_PURGE_DELAY", 1000000, PURGE_DELAY));
 }
 
@@ -232,6 +237,27 @@ static void put_bytes(int fd, const char *what, uint64_t bytes)
 	put(fd, "%14llu  %s\n", (unsigned long long)bytes, what);
 }
 
+static void put_classes(int fd)
+{
+	static struct pheap_class all[PH_CLASSES + 1];
+	int n = pheap_get_classes(ph_process, all, PH_CLASSES + 1);
+
+	put(fd, "%10s%10s%12s%12s%12s%14s%14s\n", "size", "slabs", "in use", "cached", "unused",
+	    "taken", "given");
+	for (int i = 0; i < n; i++) {
+		const struct pheap_class *c = &all[i];
+		char size[24] = "large";
+
+		if (c->size)
+			snprintf(size, sizeof(size), "%llu", (unsigned long long)c->size);
+		if (c->slabs || c->taken)
+			put(fd, "%10s%10llu%12llu%12llu%12llu%14llu%14llu\n", size,
+			    (unsigned long long)c->slabs, (unsigned long long)c->objects,
+			    (unsigned long long)c->cached, (unsigned long long)c->unused,
+			    (unsigned long long)c->taken, (unsigned long long)c->given);
+	}
+}
+
 static void put_statistics(int fd)
 {
 	struct pheap_space space = {.struct_size = sizeof(space)};
@@ -249,6 +275,7 @@ static void put_statistics(int fd)
 		  (uint64_t)ph_process->decay.top * PM_GRANULE);
 	put_bytes(fd, "bytes of free memory not given back to the system yet",
 		  (uint64_t)ph_process->decay.waiting * PM_GRANULE);
+	put_classes(fd);
 }
 
 /* To standard error, or behind what is in a file. */

@@ -146,9 +146,12 @@ def redis(folder, scale, env):
         executable=shutil.which('redis-check-rdb'), cwd=folder, env={**BASE, **env}, stdout=log, stderr=log)
     try:
         for _ in range(1000):
-            if os.path.exists(path) and ask_redis(path, b'PING') == b'+PONG':
-                break
-            time.sleep(0.01)
+            try:
+                if ask_redis(path, b'PING') == b'+PONG':
+                    break
+            except (FileNotFoundError, ConnectionRefusedError):
+                pass # it is not there yet, or does not listen yet
+            time.sleep(0.02)
         subprocess.run(['redis-benchmark', '-s', path, '-n', str(scale * 4000), '-q', '-P', '16',
                         '-d', '100', '-t', 'set,get,incr,lpush,rpop,sadd,hset,zadd,mset'],
                        env=BASE, check=True, stdout=subprocess.DEVNULL)

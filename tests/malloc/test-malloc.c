@@ -399,7 +399,7 @@ static void in_child(void *kept)
 
 static void test_fork(void **state)
 {
-	enum { THREADS = 4, FORKS = 60 };
+	enum { THREADS = 4, FORKS = 32 };
 	pthread_t thread[THREADS];
 
 	(void)state;

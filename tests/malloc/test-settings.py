@@ -74,6 +74,19 @@ class Settings(unittest.TestCase):
             self.assertIn(f'PHEAPMALLOC_PURGE_DELAY={text} is not a number', done.stderr)
         self.assertEqual(run({'PHEAPMALLOC_PURGE_DELAY': '1K'}).stdout, '20000\n')
 
+    def test_limit(self):
+        code = 'try:\n l = [bytearray(9000) for i in range(10000)]\nexcept MemoryError: print("no")'
+        done = run({'PHEAPMALLOC_LIMIT': '20M'}, ['python3', '-S', '-c', code])
+        self.assertEqual((done.stdout, done.stderr), ('no\n', ''))
+        self.assertEqual(run({'PHEAPMALLOC_LIMIT': '1G'}, ['python3', '-S', '-c', code]).stdout, '')
+
+    def test_huge_pages(self):
+        done = run({'PHEAPMALLOC_HUGE_PAGES': '1'})
+        if done.returncode: # the kernel has none
+            self.assertIn('PHEAPMALLOC_HUGE_PAGES: the kernel has no', done.stderr)
+        else:
+            self.assertEqual(done.stdout, '20000\n')
+
     def test_little_address_space(self):
         done = run({}, ['sh', '-c', f"ulimit -v 8000000; exec python3 -S -c '{WORK}'"])
         self.assertEqual((done.stdout, done.stderr), ('20000\n', ''))
