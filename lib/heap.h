@@ -261,6 +261,8 @@ struct ph_tcache {
 	uint32_t slots;	     /* room in magazines */
 	uint32_t denied;     /* times that a magazine could not grow */
 	uint32_t hand;	     /* class whose magazine was last made smaller for another */
+	uint64_t idle_due;   /* when magazines are gone over next (ph_decay_now) */
+	uint64_t filled[(PH_CLASSES + 63) / 64]; /* a bit a class: filled since the last time */
 	uint32_t away_n;
 	uint64_t away_bytes;
 	struct ph_large_cache large;

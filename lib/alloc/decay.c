@@ -11,8 +11,7 @@
 /* Granules given back in one go, 64 MiB: some milliseconds of the system's. */
 #define STEP_GRANULES 1024u
 
-/* Milliseconds, from a clock that costs a few nanoseconds. */
-static uint64_t now(void)
+uint64_t ph_decay_now(void)
 {
 	struct timespec t;
 
@@ -48,7 +47,7 @@ void ph_decay_give(struct pheap *heap, uint32_t granule, uint32_t n)
 	if (!decay->on)
 		return;
 	if (!decay->waiting)
-		__atomic_store_n(&decay->due, now() + decay->delay, __ATOMIC_RELAXED);
+		__atomic_store_n(&decay->due, ph_decay_now() + decay->delay, __ATOMIC_RELAXED);
 	memset(heap->zone.used + granule, decay->delay ? PH_USED_LATELY : PH_USED_ONCE, n);
 	__atomic_store_n(&decay->waiting, decay->waiting + n, __ATOMIC_RELAXED);
 	if (granule + n > decay->end)
@@ -113,7 +112,7 @@ static void go_over_all(struct pheap *heap)
 static bool is_due(const struct ph_decay *decay)
 {
 	return decay->on && __atomic_load_n(&decay->waiting, __ATOMIC_RELAXED) &&
-	       now() >= __atomic_load_n(&decay->due, __ATOMIC_RELAXED);
+	       ph_decay_now() >= __atomic_load_n(&decay->due, __ATOMIC_RELAXED);
 }
 
 void ph_decay_step(struct pheap *heap)
@@ -126,7 +125,7 @@ void ph_decay_step(struct pheap *heap)
 	pthread_mutex_lock(&heap->zone.lock);
 	if (is_due(decay)) {
 		/* First, so that only one thread goes over them. */
-		__atomic_store_n(&decay->due, now() + decay->delay, __ATOMIC_RELAXED);
+		__atomic_store_n(&decay->due, ph_decay_now() + decay->delay, __ATOMIC_RELAXED);
 		go_over_all(heap);
 	}
 	pthread_mutex_unlock(&heap->zone.lock);

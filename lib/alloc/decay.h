@@ -29,6 +29,9 @@ enum ph_used {
 /* From now on, after so many milliseconds; 0: at once. */
 void ph_decay_start(struct pheap *heap, uint32_t delay);
 
+/* Milliseconds, from a clock that costs a few nanoseconds. */
+uint64_t ph_decay_now(void);
+
 /* Granules are being taken: did all of them read as zero? Under zone.lock. */
 bool ph_decay_take(struct pheap *heap, uint32_t granule, uint32_t n);
 

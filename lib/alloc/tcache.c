@@ -13,6 +13,7 @@
 #include "dram.h"
 #include "tx/lane.h"
 #include "tx/tx.h"
+#include "decay.h"
 #include "large.h"
 #include "slab.h"
 #include "span.h"
@@ -570,8 +571,36 @@ static bool fill(struct ph_tcache *cache, unsigned cls)
 	return mag->top != mag->base;
 }
 
+static void empty(struct ph_tcache *cache, unsigned cls)
+{
+	struct ph_magazine *mag = &cache->mag[cls];
+
+	if (count_of(mag))
+		ph_slab_give(cache->heap, cls, mag->base, count_of(mag));
+	mag->top = mag->base;
+	ph_slab_disown(cache->heap, &mag->own);
+}
+
+/* Magazines that have not been filled since the last time are emptied. */
+static void empty_idle(struct ph_tcache *cache)
+{
+	uint64_t now = ph_decay_now();
+
+	if (now < cache->idle_due)
+		return;
+	cache->idle_due = now + cache->heap->decay.delay;
+	send_home(cache);
+	for (unsigned c = 0; c < PH_CLASSES; c++)
+		if (!(cache->filled[c / 64] >> c % 64 & 1))
+			empty(cache, c);
+	memset(cache->filled, 0, sizeof(cache->filled));
+}
+
 bool ph_tcache_refill(struct ph_tcache *cache, unsigned cls)
 {
+	cache->filled[cls / 64] |= UINT64_C(1) << cls % 64;
+	if (cache->heap->decay.on)
+		empty_idle(cache);
 	drain_limbo(cache);
 	if (count_of(&cache->mag[cls]) || fill(cache, cls))
 		return true;
@@ -635,9 +664,7 @@ void ph_tcache_flush(struct ph_tcache *cache)
 	for (unsigned c = 0; c < PH_CLASSES; c++) {
 		struct ph_magazine *mag = &cache->mag[c];
 
-		if (count_of(mag))
-			ph_slab_give(cache->heap, c, mag->base, count_of(mag));
-		ph_slab_disown(cache->heap, &mag->own);
+		empty(cache, c);
 		free_entries(mag);
 		*mag = (struct ph_magazine){NULL, NULL, NULL, NULL};
 	}

@@ -12,6 +12,10 @@
  * part is shared by the threads that need more than very little of it.
  * When that is used up, another magazine is made smaller, each in its turn, but not
  * at every miss: so the room goes where misses are.
+ *
+ * Where memory goes back to the system (decay.h), a magazine that has not been filled for a
+ * delay is emptied, and its slab is anyone's: a size of which a thread needs nothing more
+ * keeps none of its slabs. It costs a magazine that comes and goes without a miss one filling.
  */
 #ifndef PH_TCACHE_H
 #define PH_TCACHE_H
