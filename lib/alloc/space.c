@@ -151,7 +151,7 @@ PHEAP_API int pheap_get_classes(pheap_t *heap, struct pheap_class *classes, unsi
 	for (uint32_t g = 0, end = 0; g < zone->granules;) {
 		pthread_mutex_lock(&zone->lock);
 		for (end += TURN_GRANULES; g < end && g < zone->granules;)
-			g += count_span(heap, zone->map[g], all);
+			g += count_span(heap, zone->map[g].slab, all);
 		pthread_mutex_unlock(&zone->lock);
 	}
 	count_traffic(heap, all);
