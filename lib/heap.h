@@ -129,6 +129,9 @@ struct ph_granule {
 	uint32_t magazine; /* of its class: where in struct ph_tcache */
 };
 
+/* Room for the objects of a slab and one more, in units of 64: from 1 to this, less one. */
+#define PH_ROOMS ((PM_GRANULE / PM_OBJECT_MIN + 1 + 63) / 64 + 1)
+
 struct ph_zone {
 	const struct pm_zone *pm;
 	const char *first; /* address of granule 0 */
@@ -148,7 +151,7 @@ struct ph_zone {
 	int64_t credit;	       /* lines of metadata that discovery may read ahead of need */
 	uint64_t granules_slab, granules_large; /* in use; changed under the lock, atomic */
 	uint64_t limit;				/* granules that may be in use */
-	struct ph_slab *spare[20];		/* retired structs by log2 of room */
+	struct ph_slab *spare[PH_ROOMS];	/* retired structs by room / 64 */
 	struct ph_slab *newest;			/* all structs ever made */
 };
 

@@ -103,14 +103,9 @@ static size_t chunks(const struct ph_zone *zone)
 }
 
 /* Of a slab struct with room for so many objects: their states, and a bit each. */
-static uint32_t state_bytes(uint32_t room)
-{
-	return room < 64 ? 64 : room;
-}
-
 static size_t slab_bytes(uint32_t room)
 {
-	return sizeof(struct ph_slab) + state_bytes(room) + state_bytes(room) / 8;
+	return sizeof(struct ph_slab) + room + room / 8;
 }
 
 int ph_zone_attach(struct pheap *heap, const struct pm_zone *pm)
@@ -296,28 +291,33 @@ int ph_zone_punch(struct pheap *heap)
 
 /* ---- slab structs -------------------------------------------------------------- */
 
-static unsigned room_index(uint32_t objects)
+/* A retired struct with room for so many times 64 objects, and not for more than twice that:
+ * another size's will do. */
+static struct ph_slab *spare_struct(struct ph_zone *zone, unsigned room)
 {
-	return objects <= 1 ? 0 : 32u - (unsigned)__builtin_clz(objects - 1);
+	for (unsigned i = room; i <= room * 2 && i < PH_ROOMS; i++) {
+		struct ph_slab *slab = zone->spare[i];
+
+		if (!slab)
+			continue;
+		zone->spare[i] = slab->next;
+		return slab;
+	}
+	return NULL;
 }
 
 /* A struct with room for the states of so many objects, from those retired. */
 static struct ph_slab *slab_struct(struct ph_zone *zone, uint32_t objects)
 {
-	unsigned i = room_index(objects);
-	struct ph_slab *slab = zone->spare[i];
+	unsigned room = (objects + 63) / 64;
+	struct ph_slab *slab = spare_struct(zone, room);
 
-	if (slab) {
-		zone->spare[i] = slab->next;
-	} else {
-		slab = ph_dram_alloc(slab_bytes(1u << i));
-		if (!slab)
-			return NULL;
-		slab->room = 1u << i;
-		slab->avail = (uint64_t *)(void *)(slab->state + state_bytes(slab->room));
-		slab->older = zone->newest;
-		zone->newest = slab;
-	}
+	if (slab || !(slab = ph_dram_alloc(slab_bytes(room * 64))))
+		return slab;
+	slab->room = room * 64;
+	slab->avail = (uint64_t *)(void *)(slab->state + slab->room);
+	slab->older = zone->newest;
+	zone->newest = slab;
 	return slab;
 }
 
@@ -509,8 +509,8 @@ void ph_span_release(struct pheap *heap, struct ph_slab *slab)
 	map_slab(zone, slab, NULL);
 	ph_tree_assign(&tree, granule_of(zone, slab), slab->granules, true);
 	count_granules(zone, slab, -1);
-	slab->next = zone->spare[room_index(slab->room)];
-	zone->spare[room_index(slab->room)] = slab;
+	slab->next = zone->spare[slab->room / 64];
+	zone->spare[slab->room / 64] = slab;
 	if (!ph_logs(&heap->pm))
 		ph_decay_give(heap, granule_of(zone, slab), slab->granules);
 	pthread_mutex_unlock(&zone->lock);
