@@ -150,11 +150,43 @@ static void killed_over_end(struct run *run)
 	op_set(run, 0);
 }
 
+static uint64_t lines_used(const struct run *run)
+{
+	uint64_t most = 0;
+
+	for (unsigned i = 0; i < run->heap->nlanes; i++) {
+		const struct ph_lane *lane = run->heap->lanes[i];
+
+		most = lane->pos - lane->head > most ? lane->pos - lane->head : most;
+	}
+	return most;
+}
+
+/*
+ * Records for which there is no room, although the ring was not nearly full: they are
+ * written where records were that the checkpoint before them has just settled.
+ */
+static void no_room(struct run *run)
+{
+	struct txn t;
+
+	setup_objects(run);
+	for (unsigned i = 0; i < 3; i++) {
+		while (!run->failed && lines_used(run) < PM_RING_LINES * 11 / 16)
+			op_set(run, 0);
+		tx_begin(run, &t);
+		for (unsigned at = 0; at < 5000; at += 250)
+			tx_write(run, &t, 3, at, 250);
+		tx_commit(run, &t);
+	}
+}
+
 const struct scenario scenarios_pool[] = {
 	{.name = "create", .fn = create, .nested = 200},
 	{.name = "killed", .fn = killed, .nested = 300},
 	{.name = "killed-over-end", .fn = killed_over_end, .every = 4, .nested = 400, .weight = 4},
 	{.name = "close-open", .fn = close_open, .nested = 200},
+	{.name = "no-room", .fn = no_room, .every = 16, .nested = 400, .weight = 4},
 	{.name = "roots", .fn = roots, .nested = 300},
 	{.name = "recovery", .fn = recovery, .nested = 40, .weight = 12},
 	{.name = NULL},
