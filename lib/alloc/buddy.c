@@ -49,111 +49,156 @@ uint64_t ph_tree_at(uint32_t levels, uint32_t d, uint32_t i)
 
 /* ---- nodes ------------------------------------------------------------------ */
 
+/* A node, and what the way down from it needs. */
+struct node {
+	uint32_t d, i;	 /* depth, and which of the nodes there */
+	uint32_t parent; /* depth of the parents of its line's row */
+	uint32_t last;	 /* depth of the lowest nodes in that row */
+	uint64_t row;	 /* lines before the row */
+	uint64_t at;	 /* of its byte */
+};
+
+static struct node root_of(const struct ph_tree *tree)
+{
+	return (struct node){.last = first_depths(tree->levels), .at = 1};
+}
+
+/* The lower child. The byte behind its own is the upper one's. */
+static struct node child(struct node node)
+{
+	if (node.d < node.last) {
+		node.at += node.at % PM_LINE; /* byte 2b of the line */
+	} else {
+		node.row += UINT64_C(1) << node.parent;
+		node.parent = node.last;
+		node.last += PM_TREE_DEPTHS;
+		node.at = (node.row + node.i) * PM_LINE + 2;
+	}
+	node.d++;
+	node.i *= 2;
+	return node;
+}
+
+static struct node upper(struct node node)
+{
+	node.i++;
+	node.at++;
+	return node;
+}
+
 static uint8_t free_value(const struct ph_tree *tree, uint32_t d)
 {
 	return (uint8_t)(tree->levels - d + 1);
 }
 
 /* Media is input: a value that no node can have counts as taken. */
-static uint8_t get(const struct ph_tree *tree, uint32_t d, uint32_t i)
+static uint8_t get(const struct ph_tree *tree, const struct node *node)
 {
-	uint8_t value = tree->get(tree->arg, ph_tree_at(tree->levels, d, i));
+	uint8_t value = tree->get(tree->arg, node->at);
 
-	return value <= free_value(tree, d) ? value : 0;
-}
-
-static void set(const struct ph_tree *tree, uint32_t d, uint32_t i, uint8_t value)
-{
-	tree->set(tree->arg, ph_tree_at(tree->levels, d, i), value);
+	return value <= free_value(tree, node->d) ? value : 0;
 }
 
 uint8_t ph_tree_root(const struct ph_tree *tree)
 {
-	return get(tree, 0, 0);
+	struct node root = root_of(tree);
+
+	return get(tree, &root);
 }
 
 bool ph_tree_find(const struct ph_tree *tree, uint32_t order, uint32_t *granule)
 {
-	uint32_t d = 0, i = 0;
-	uint8_t value = get(tree, 0, 0);
+	struct node node = root_of(tree), other;
+	uint8_t value = get(tree, &node), low, high;
 
 	if (value < order + 1)
 		return false;
-	while (value != free_value(tree, d)) {
-		uint8_t low, high;
-
+	while (value != free_value(tree, node.d)) {
 		/* Media may be damaged: never descend below the leaves. */
-		if (d == tree->levels)
+		if (node.d == tree->levels)
 			return false;
-		low = get(tree, d + 1, 2 * i);
-		high = get(tree, d + 1, 2 * i + 1);
-		d++;
+		node = child(node);
+		other = upper(node);
+		low = get(tree, &node);
+		high = get(tree, &other);
 		/* The tighter child that is large enough; the lower one if equal. */
 		if (low >= order + 1 && (low <= high || high < order + 1)) {
-			i = 2 * i;
 			value = low;
 		} else if (high >= order + 1) {
-			i = 2 * i + 1;
+			node = other;
 			value = high;
 		} else {
 			return false;
 		}
 	}
-	*granule = i << (tree->levels - d);
+	*granule = node.i << (tree->levels - node.d);
 	return true;
 }
 
-/* Node i at depth d stands for [first, first + 2^(levels-d)); [lo, hi) changes. */
-static void assign(const struct ph_tree *tree, uint32_t d, uint32_t i, uint64_t lo, uint64_t hi,
-		   bool free)
+/*
+ * Make [lo, hi) free or taken below a node that has this value, and is not stored here:
+ * returns the value that it has then. The granules that a node stands for are
+ * [first, first + 2^(levels-d)).
+ */
+static uint8_t assign(const struct ph_tree *tree, struct node node, uint8_t value, uint64_t lo,
+		      uint64_t hi, bool free)
 {
-	uint64_t size = UINT64_C(1) << (tree->levels - d), first = i * size;
-	uint8_t value, low, high, whole = free_value(tree, d);
+	uint64_t size = UINT64_C(1) << (tree->levels - node.d), first = node.i * size;
+	uint8_t whole = free_value(tree, node.d), target = free ? whole : 0;
+	uint8_t low, high, was_low, was_high;
+	struct node left, right;
+	bool uniform = value == 0 || value == whole;
 
-	value = get(tree, d, i);
-	if (value == (free ? whole : 0))
-		return;
-	if (lo <= first && first + size <= hi) {
-		set(tree, d, i, free ? whole : 0);
-		return;
-	}
-	if (value == 0 || value == whole) { /* B2: divide a uniform node */
-		uint8_t half = value ? (uint8_t)(whole - 1) : 0;
-
-		set(tree, d + 1, 2 * i, half);
-		set(tree, d + 1, 2 * i + 1, half);
-	}
-	if (lo < first + size / 2)
-		assign(tree, d + 1, 2 * i, lo, hi, free);
-	if (hi > first + size / 2)
-		assign(tree, d + 1, 2 * i + 1, lo, hi, free);
-	low = get(tree, d + 1, 2 * i);
-	high = get(tree, d + 1, 2 * i + 1);
+	if (value == target || (lo <= first && first + size <= hi))
+		return target;
+	left = child(node);
+	right = upper(left);
+	/* B2: a uniform node is divided, whatever its children were. */
+	was_low = uniform ? (value ? whole - 1 : 0) : get(tree, &left);
+	was_high = uniform ? was_low : get(tree, &right);
+	low = lo < first + size / 2 ? assign(tree, left, was_low, lo, hi, free) : was_low;
+	high = hi > first + size / 2 ? assign(tree, right, was_high, lo, hi, free) : was_high;
 	/* B3 */
+	value = low > high ? low : high;
 	if (low == whole - 1 && high == whole - 1)
-		set(tree, d, i, whole);
-	else
-		set(tree, d, i, low > high ? low : high);
+		value = whole;
+	if (value == 0 || value == whole)
+		return value; /* B2: the children have no meaning */
+	if (uniform || low != was_low)
+		tree->set(tree->arg, left.at, low);
+	if (uniform || high != was_high)
+		tree->set(tree->arg, right.at, high);
+	return value;
 }
 
 void ph_tree_assign(const struct ph_tree *tree, uint32_t granule, uint32_t n, bool free)
 {
-	if (n)
-		assign(tree, 0, 0, granule, (uint64_t)granule + n, free);
+	struct node root = root_of(tree);
+	uint8_t was = get(tree, &root), value;
+
+	if (!n)
+		return;
+	value = assign(tree, root, was, granule, (uint64_t)granule + n, free);
+	if (value != was)
+		tree->set(tree->arg, root.at, value);
 }
 
 /* The uniform node above a granule: its value; its size goes to *size. */
 static uint8_t uniform_above(const struct ph_tree *tree, uint32_t granule, uint64_t *size)
 {
-	uint32_t d = 0;
+	struct node node = root_of(tree);
 
-	for (;; d++) {
-		uint8_t value = get(tree, d, granule >> (tree->levels - d));
+	for (;;) {
+		uint8_t value = get(tree, &node);
+		uint32_t below = tree->levels - node.d;
 
-		if (value == 0 || value == free_value(tree, d) || d == tree->levels) {
-			*size = UINT64_C(1) << (tree->levels - d);
+		if (value == 0 || value == free_value(tree, node.d) || !below) {
+			*size = UINT64_C(1) << below;
 			return value;
 		}
+		node = child(node);
+		if (granule >> (below - 1) & 1)
+			node = upper(node);
 	}
 }
 
