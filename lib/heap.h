@@ -157,7 +157,7 @@ struct ph_zone {
 
 /* What goes back to the system after a delay (alloc/decay.h). zone.lock. */
 struct ph_decay {
-	bool on;
+	bool on;	  /* read without the lock */
 	uint32_t delay;	  /* milliseconds */
 	uint32_t waiting; /* granules; read without the lock */
 	uint32_t end;	  /* none waits from here on */

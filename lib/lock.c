@@ -3,6 +3,7 @@
  */
 #include "lock.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -17,10 +18,15 @@ void ph_lock_wait(unsigned try)
 	/* 50 us: short against a time slice, long against a context switch. */
 	static const struct timespec nap = {0, 50000};
 
-	if (try < SPINS)
+	int saved;
+
+	if (try < SPINS) {
 		__builtin_ia32_pause();
-	else if (try < SPINS + YIELDS)
+	} else if (try < SPINS + YIELDS) {
 		sched_yield();
-	else /* the raw call: nanosleep(3) is a cancellation point */
+	} else {	       /* the raw call: nanosleep(3) is a cancellation point */
+		saved = errno; /* free() keeps it, and a signal ends a nap */
 		syscall(SYS_nanosleep, &nap, NULL);
+		errno = saved;
+	}
 }

@@ -28,15 +28,17 @@ void ph_decay_start(struct pheap *heap, uint32_t delay)
 bool ph_decay_take(struct pheap *heap, uint32_t granule, uint32_t n)
 {
 	uint8_t *used = heap->zone.used + granule;
+	uint32_t waiting = heap->decay.waiting;
 	bool zero = true;
 
 	if (granule + n > heap->decay.top)
 		heap->decay.top = granule + n;
 	for (uint32_t i = 0; i < n; i++) {
 		zero &= used[i] == PH_USED_NEVER;
-		heap->decay.waiting -= used[i] > PH_USED_NOW;
+		waiting -= used[i] > PH_USED_NOW;
 		used[i] = PH_USED_NOW;
 	}
+	__atomic_store_n(&heap->decay.waiting, waiting, __ATOMIC_RELAXED);
 	return zero;
 }
 
@@ -94,7 +96,8 @@ static void give_back(struct pheap *heap, uint32_t granule, uint32_t n)
 	if (!err)
 		memset(zone->used + granule, PH_USED_NEVER, n); /* E2 */
 	else
-		heap->decay.on = false; /* it will not do so the next time either */
+		__atomic_store_n(&heap->decay.on, false,
+				 __ATOMIC_RELAXED); /* it will not do so the next time either */
 }
 
 static void go_over_all(struct pheap *heap)
@@ -111,7 +114,8 @@ static void go_over_all(struct pheap *heap)
 
 static bool is_due(const struct ph_decay *decay)
 {
-	return decay->on && __atomic_load_n(&decay->waiting, __ATOMIC_RELAXED) &&
+	return __atomic_load_n(&decay->on, __ATOMIC_RELAXED) &&
+	       __atomic_load_n(&decay->waiting, __ATOMIC_RELAXED) &&
 	       ph_decay_now() >= __atomic_load_n(&decay->due, __ATOMIC_RELAXED);
 }
 

@@ -132,12 +132,16 @@ static void end_cache(struct pheap *heap, struct ph_tcache *cache)
 	ph_dram_free(cache, sizeof(*cache));
 }
 
-/* Destructors of other keys may free: ours works in the last round. */
+/*
+ * Destructors of other keys may free: ours works in the last round but one. In the last one
+ * the thread sanitizer ends its state of the thread, and no lock may be taken any more.
+ */
 static void thread_exit(void *arg)
 {
 	struct tls_table *mine = arg;
 
-	if (++exit_rounds < PTHREAD_DESTRUCTOR_ITERATIONS && !pthread_setspecific(exit_key, mine))
+	if (++exit_rounds < PTHREAD_DESTRUCTOR_ITERATIONS - 1 &&
+	    !pthread_setspecific(exit_key, mine))
 		return;
 	pthread_mutex_lock(&registry);
 	for (unsigned i = 0; i < mine->n; i++) {
@@ -599,7 +603,7 @@ static void empty_idle(struct ph_tcache *cache)
 bool ph_tcache_refill(struct ph_tcache *cache, unsigned cls)
 {
 	cache->filled[cls / 64] |= UINT64_C(1) << cls % 64;
-	if (cache->heap->decay.on)
+	if (__atomic_load_n(&cache->heap->decay.on, __ATOMIC_RELAXED))
 		empty_idle(cache);
 	drain_limbo(cache);
 	if (count_of(&cache->mag[cls]) || fill(cache, cls))

@@ -5,6 +5,7 @@
  */
 #include "common.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 #include <time.h>
 
@@ -184,6 +185,59 @@ static void test_purge(void **state)
 	purge_after(0);
 	purge_after(10);
 	purge_after(1000000);
+}
+
+/* What is being given back is nobody's meanwhile; what one thread does not need, others get. */
+static void *come_and_go(void *arg)
+{
+	enum { SLOTS = 12, TURNS = 600 };
+	pheap_t *heap = arg;
+	unsigned char *slot[SLOTS] = {NULL};
+	size_t size[SLOTS] = {0};
+	unsigned seed = (unsigned)((uintptr_t)&slot / 4096);
+	unsigned char own = (unsigned char)seed;
+
+	for (unsigned turn = 0; turn < TURNS; turn++) {
+		unsigned i = turn % SLOTS;
+
+		if (slot[i]) {
+			for (size_t b = 0; b < size[i]; b += 500)
+				if (slot[i][b] != (unsigned char)(own + i))
+					return heap; /* not NULL: another's byte */
+			if (pheap_free(heap, slot[i]))
+				return heap;
+		}
+		seed = seed * 1103515245 + 12345;
+		size[i] = 1 + (size_t)(seed >> 16) * (turn % 3 ? 1 : 13);
+		slot[i] = pheap_alloc(heap, size[i]);
+		if (!slot[i])
+			return heap;
+		memset(slot[i], own + (int)i, size[i]);
+	}
+	for (unsigned i = 0; i < SLOTS; i++)
+		pheap_free(heap, slot[i]);
+	return NULL;
+}
+
+static void test_purge_threads(void **state)
+{
+	enum { THREADS = 4 };
+
+	(void)state;
+	for (unsigned ms = 0; ms < 2; ms++) {
+		struct pheap_memory memory = {.flags = PHEAP_PURGE, .purge_after = ms};
+		pheap_t *heap = made(MIB(256), &memory);
+		pthread_t thread[THREADS];
+		void *why;
+
+		for (unsigned i = 0; i < THREADS; i++)
+			assert_int_equal(pthread_create(&thread[i], NULL, come_and_go, heap), 0);
+		for (unsigned i = 0; i < THREADS; i++) {
+			pthread_join(thread[i], &why);
+			assert_null(why);
+		}
+		assert_int_equal(pheap_close(heap), 0);
+	}
 }
 
 /* ---- pages
@@ -450,11 +504,12 @@ static void test_classes(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_arguments),  cmocka_unit_test(test_limit),
-		cmocka_unit_test(test_purge),	   cmocka_unit_test(test_prefault),
-		cmocka_unit_test(test_huge_pages), cmocka_unit_test(test_hugetlb),
-		cmocka_unit_test(test_node),	   cmocka_unit_test(test_backend),
-		cmocka_unit_test(test_several),	   cmocka_unit_test(test_classes),
+		cmocka_unit_test(test_arguments), cmocka_unit_test(test_limit),
+		cmocka_unit_test(test_purge),	  cmocka_unit_test(test_purge_threads),
+		cmocka_unit_test(test_prefault),  cmocka_unit_test(test_huge_pages),
+		cmocka_unit_test(test_hugetlb),	  cmocka_unit_test(test_node),
+		cmocka_unit_test(test_backend),	  cmocka_unit_test(test_several),
+		cmocka_unit_test(test_classes),
 	};
 
 	test_init(argc, argv);
