@@ -7,6 +7,7 @@
 #include "schedule.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <sched.h>
 #include <semaphore.h>
 #include <stdio.h>
@@ -24,7 +25,7 @@ struct thread {
 	sem_t turn;
 	unsigned who;
 	bool alive;
-	bool leaving; /* its first round of destructors is over */
+	unsigned rounds; /* of destructors */
 };
 
 static struct schedule *now;
@@ -36,7 +37,6 @@ static void *work_arg;
 
 static __thread struct thread *me;
 static pthread_key_t exit_key;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 int schedule_who(void)
 {
@@ -135,15 +135,15 @@ int schedule_mutex_lock(pthread_mutex_t *mutex)
 
 /*
  * The library gives back what a thread has in a destructor of thread-specific data, which
- * is part of the schedule. Destructors run in rounds, as long as there is data: this one
- * asks for a second round, and in that everything else has been done.
+ * is part of the schedule. Destructors run in rounds, as long as there is data, and the
+ * library works in the last one; this one too, and behind it: in a round they run in
+ * the order of their keys, and the key of a schedule is made when a heap is there already.
  */
 static void leave(void *arg)
 {
 	struct thread *thread = arg, *next;
 
-	if (!thread->leaving) {
-		thread->leaving = true;
+	if (++thread->rounds < PTHREAD_DESTRUCTOR_ITERATIONS) {
 		pthread_setspecific(exit_key, thread);
 		return;
 	}
@@ -151,12 +151,6 @@ static void leave(void *arg)
 	next = other(thread);
 	me = NULL;
 	sem_post(next ? &next->turn : &over);
-}
-
-static void make_key(void)
-{
-	if (pthread_key_create(&exit_key, leave))
-		abort();
 }
 
 static void *begin(void *arg)
@@ -170,7 +164,8 @@ static void *begin(void *arg)
 
 void schedule_run(struct schedule *schedule, void (*body)(void *arg, unsigned who), void *arg)
 {
-	pthread_once(&once, make_key);
+	if (pthread_key_create(&exit_key, leave))
+		abort();
 	now = schedule;
 	now->end = SCHEDULE_DONE;
 	now->points = now->switches = 0;
@@ -195,6 +190,7 @@ void schedule_run(struct schedule *schedule, void (*body)(void *arg, unsigned wh
 		sem_destroy(&threads[i].turn);
 	}
 	sem_destroy(&over);
+	pthread_key_delete(exit_key);
 	now = NULL;
 }
 
