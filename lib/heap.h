@@ -88,6 +88,13 @@ struct ph_slab {
 	uint8_t state[] __attribute__((aligned(64)));
 };
 
+/*
+ * A field of a slab that was found without a lock. It may end meanwhile, and its struct,
+ * which is never freed, begin another life: then this is of the one or of the other, and
+ * whoever relies on it looks again under stripes (ph_object_still()).
+ */
+#define PH_SEEN(slab, field) __atomic_load_n(&(slab)->field, __ATOMIC_RELAXED)
+
 /* An object, or a place inside one. */
 struct ph_object {
 	struct ph_slab *slab;

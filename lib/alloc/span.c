@@ -321,6 +321,12 @@ static struct ph_slab *slab_struct(struct ph_zone *zone, uint32_t objects)
 	return slab;
 }
 
+/* PH_SEEN() */
+static void begin_life(uint64_t *field, uint64_t value)
+{
+	__atomic_store_n(field, value, __ATOMIC_RELAXED);
+}
+
 static struct ph_slab *slab_make(struct pheap *heap, unsigned kind, unsigned cls, uint32_t granule,
 				 uint32_t granules, uint64_t size)
 {
@@ -331,17 +337,17 @@ static struct ph_slab *slab_make(struct pheap *heap, unsigned kind, unsigned cls
 
 	if (!slab)
 		return NULL;
-	slab->start = zone->data + (uint64_t)granule * PM_GRANULE;
-	slab->first = ph_at(heap, slab->start);
-	slab->bits = zone->pm->bits + (uint64_t)granule * PM_BITMAP_BYTES;
-	slab->size = size;
-	slab->reciprocal = kind == PM_KIND_SLAB ? ph_reciprocal(size) : 0;
+	slab->first = zone->first + (uint64_t)granule * PM_GRANULE;
+	begin_life(&slab->start, zone->data + (uint64_t)granule * PM_GRANULE);
+	begin_life(&slab->bits, zone->pm->bits + (uint64_t)granule * PM_BITMAP_BYTES);
+	begin_life(&slab->size, size);
+	begin_life(&slab->reciprocal, kind == PM_KIND_SLAB ? ph_reciprocal(size) : 0);
+	__atomic_store_n(&slab->objects, objects, __ATOMIC_RELAXED);
+	__atomic_store_n(&slab->kind, (uint8_t)kind, __ATOMIC_RELAXED);
 	slab->touched = 0;
 	slab->granules = granules;
-	slab->objects = objects;
 	slab->free = 0;
 	slab->low = 0;
-	slab->kind = (uint8_t)kind;
 	slab->cls = (uint8_t)cls;
 	slab->born = 0;
 	slab->owned = 0;
@@ -350,7 +356,9 @@ static struct ph_slab *slab_make(struct pheap *heap, unsigned kind, unsigned cls
 	slab->bin = PH_BIN_NONE;
 	slab->shelf = 0;
 	slab->next = slab->prev = NULL;
-	memset(slab->state, PH_FREE, objects + 1);
+	_Static_assert(PH_FREE == 0, "eight states at a time");
+	for (uint32_t i = 0; i <= objects; i += 8) /* there is room for a multiple of 64 */
+		begin_life((uint64_t *)(void *)&slab->state[i], 0);
 	memset(slab->avail, 0, (objects + 63) / 64 * 8);
 	return slab;
 }

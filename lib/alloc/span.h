@@ -115,7 +115,7 @@ struct ph_slab *ph_span_load(struct pheap *heap, uint32_t granule) __attribute__
 static inline bool ph_object_find(struct pheap *heap, uint64_t offset, struct ph_object *object)
 {
 	const struct ph_zone *zone = &heap->zone;
-	uint64_t granule = (offset - zone->data) >> PM_GRANULE_SHIFT;
+	uint64_t granule = (offset - zone->data) >> PM_GRANULE_SHIFT, start, size;
 	struct ph_slab *slab = NULL;
 
 	if (ph_likely(granule < zone->granules)) { /* not before the data area either */
@@ -123,15 +123,17 @@ static inline bool ph_object_find(struct pheap *heap, uint64_t offset, struct ph
 		if (ph_unlikely(!slab))
 			slab = ph_span_load(heap, (uint32_t)granule);
 	}
-	if (ph_unlikely(!slab || slab->kind == PM_KIND_LANE)) {
+	if (ph_unlikely(!slab || PH_SEEN(slab, kind) == PM_KIND_LANE)) {
 		*object = (struct ph_object){0};
 		return false;
 	}
+	start = PH_SEEN(slab, start);
+	size = PH_SEEN(slab, size);
 	object->slab = slab;
-	object->index = (uint32_t)ph_product(offset - slab->start, slab->reciprocal).quotient;
-	object->start = slab->start + object->index * slab->size;
+	object->index = (uint32_t)ph_product(offset - start, PH_SEEN(slab, reciprocal)).quotient;
+	object->start = start + object->index * size;
 	/* Behind the last object of a slab, or of a large object's last granule. */
-	return object->index < slab->objects && offset < object->start + slab->size;
+	return object->index < PH_SEEN(slab, objects) && offset < object->start + size;
 }
 
 /* Let objects of a slab go to this cache when its thread frees them; central.lock. */
@@ -144,7 +146,7 @@ static inline bool ph_object_still(const struct pheap *heap, const struct ph_obj
 	uint64_t granule = (object->start - heap->zone.data) >> PM_GRANULE_SHIFT;
 
 	return __atomic_load_n(&heap->zone.map[granule].slab, __ATOMIC_ACQUIRE) == slab &&
-	       slab->start + object->index * slab->size == object->start;
+	       PH_SEEN(slab, start) + object->index * PH_SEEN(slab, size) == object->start;
 }
 
 /* The reserved object that starts at ptr; else a message that begins with what,

@@ -99,7 +99,7 @@ static void build(struct ph_rec *rec, const struct change *c, bool birth)
 	if (c->born.slab)
 		ph_rec_bit(rec, c->born.slab->bits, c->born.index, true);
 	if (c->dead.slab)
-		ph_rec_bit(rec, c->dead.slab->bits, c->dead.index, false);
+		ph_rec_bit(rec, PH_SEEN(c->dead.slab, bits), c->dead.index, false);
 	ph_rec_word(rec, c->slot.offset, ref);
 	if (c->copied)
 		ph_rec_cover(rec, c->old, c->copied);
@@ -350,7 +350,7 @@ static int try_resize(struct change *c, size_t size)
 		return load(c->word) != c->old ? -EAGAIN : err;
 	if (ph_state(&c->dead) != PH_PUBLISHED)
 		return look_under_stripe(c);
-	old_size = c->dead.slab->size;
+	old_size = PH_SEEN(c->dead.slab, size);
 	if (size <= old_size && size > old_size / 2)
 		return 0;
 	ptr = pheap_alloc(c->heap, size);

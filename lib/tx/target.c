@@ -41,7 +41,7 @@ int ph_target_judge(struct pheap *heap, const char *what, const void *addr, uint
 	state = ph_object_find(heap, target->offset, object) ? ph_state(object) : PH_FREE;
 	if (state < PH_RESERVED)
 		return ph_error(EINVAL, "%s: %p lies in no object of this heap", what, addr);
-	if (length > object->start + object->slab->size - target->offset)
+	if (length > object->start + PH_SEEN(object->slab, size) - target->offset)
 		return ph_error(EINVAL,
 				"%s: %llu bytes at %p end behind the object that they begin in",
 				what, (unsigned long long)length, addr);

@@ -37,7 +37,7 @@ static inline int ph_target_find(struct pheap *heap, const char *what, const voi
 	target->place = PH_IN_PUBLISHED;
 	if (ph_likely(ph_object_find(heap, target->offset, object) &&
 		      ph_state(object) == PH_PUBLISHED &&
-		      length <= object->start + object->slab->size - target->offset))
+		      length <= object->start + PH_SEEN(object->slab, size) - target->offset))
 		return 0;
 	return ph_target_judge(heap, what, addr, length, target);
 }

@@ -70,8 +70,8 @@ static bool may_be_saved(struct pheap *heap, uint64_t offset, uint64_t length)
 
 int ph_undo_guards(struct pheap *heap, const struct pheap_tx *tx, const struct ph_object *object)
 {
-	if (ph_likely(!may_be_saved(heap, object->start, object->slab->size)) ||
-	    !ph_undo_overlaps(heap, tx, object->start, object->slab->size))
+	if (ph_likely(!may_be_saved(heap, object->start, PH_SEEN(object->slab, size))) ||
+	    !ph_undo_overlaps(heap, tx, object->start, PH_SEEN(object->slab, size)))
 		return 0;
 	return ph_error(EINVAL,
 			"the object at offset %#llx cannot be freed: an open transaction has "
