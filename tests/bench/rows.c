@@ -64,8 +64,8 @@ const struct workload workloads[WORKLOADS] = {
 			  "ns_per_op is one open of a pool that was closed; 10 million objects in "
 			  "4 GiB (--quick: 1 million), and holes of freed ones"},
 	[W_OPEN_CRASH] = {"open_crash", WORK_FRESH | WORK_NO_HEAP,
-			  "ns_per_op is one open of such a pool after kill -9 with 16 full rings "
-			  "and an open transaction of 1 MiB"},
+			  "ns_per_op is one open of such a pool after kill -9 with 16 rings "
+			  "about to be settled and an open transaction of 1 MiB"},
 	[W_BUILD] = {"build", WORK_FRESH | WORK_NO_HEAP, ""},
 	[W_CRASH] = {"crash", WORK_FRESH | WORK_NO_HEAP, ""},
 };

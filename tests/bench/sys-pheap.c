@@ -383,7 +383,6 @@ static uint64_t loop_crash(struct worker *w, uint64_t n)
 	heap = made(pheap_open(w->path, &opts));
 	begin_large_tx();
 	prepare(w);
-	measure_ring(w);
 	for (unsigned i = 0; i < THREADS_MAX; i++) {
 		fillers[i] = *w;
 		fillers[i].index = i;
@@ -394,6 +393,8 @@ static uint64_t loop_crash(struct worker *w, uint64_t n)
 			die("no thread");
 	}
 	await(&turn, THREADS_MAX);
+	/* Now: with several threads rings are settled before they are full. */
+	measure_ring(w);
 	/* Of a range that was published just now: settles, and empties all rings. */
 	must(pheap_persist(heap, fillers[THREADS_MAX - 1].slots, 8));
 	checkpoints = stats_now().checkpoints;
