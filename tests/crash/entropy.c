@@ -1,5 +1,7 @@
 /*
- * entropy.c - getrandom() with a seed.
+ * entropy.c - getrandom() with a seed. Each thread has numbers of its own: images are
+ * judged by another one in the middle of an operation, and must not change what that
+ * operation draws afterwards.
  */
 #include "entropy.h"
 
@@ -8,7 +10,7 @@
 
 #include "random.h"
 
-static uint64_t state;
+static _Thread_local uint64_t state;
 
 void entropy_seed(uint64_t seed)
 {

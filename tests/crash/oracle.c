@@ -207,6 +207,8 @@ static void end(struct run *run)
 
 static void child_init(struct run *run, struct run *parent)
 {
+	uint64_t origin = random_stream(parent->origin ^ parent->point, parent->image);
+
 	*run = (struct run){
 		.rig = parent->rig,
 		.parent = parent,
@@ -214,7 +216,8 @@ static void child_init(struct run *run, struct run *parent)
 		.now = parent->now,
 		.next = parent->next,
 		.op = "recover",
-		.random = random_stream(parent->rig->seed ^ parent->point, parent->image),
+		.origin = origin,
+		.random = origin,
 	};
 }
 

@@ -59,6 +59,7 @@ void run_init(struct run *run, struct rig *rig)
 		.sim = rig->sim[0],
 		.scratch = rig->scratch[0],
 		.base = rig->sim[0]->work,
+		.origin = rig->seed,
 		.random = random_stream(rig->seed, 1),
 		.op = "start",
 	};
@@ -103,10 +104,32 @@ static unsigned msync_flag(const struct run *run)
 	return run->rig->sim[0]->pages ? PHEAP_FORCE_MSYNC : 0;
 }
 
-/* What the library draws by chance must not depend on what ran before. */
-static void seed_library(const struct run *run)
+static const struct pm_state *state_of(const struct run *run)
 {
-	entropy_seed(random_stream(run->random, run->op_number));
+	return (const struct pm_state *)(const void *)(run->base + PM_STATE);
+}
+
+/* What the library draws by chance must not depend on what ran before. */
+static void seed_library(struct run *run)
+{
+	entropy_seed(random_stream(run->random, ++run->opens));
+}
+
+/*
+ * Records and undo entries of an earlier life are dead because their epoch is not drawn
+ * again: not the one before, nor, in the work after a crash, that of the run which crashed
+ * and had gone on in its own way.
+ */
+static void note_epoch(struct run *run, uint64_t before)
+{
+	uint64_t epoch = state_of(run)->epoch;
+
+	if (epoch == before)
+		run_fail(run, "open has left the epoch as it was");
+	for (const struct run *r = run; r; r = r->parent)
+		if (r->epoch == epoch)
+			run_fail(run, "an epoch was drawn again");
+	run->epoch = epoch;
 }
 
 pheap_t *run_open_heap(struct run *run)
@@ -116,12 +139,17 @@ pheap_t *run_open_heap(struct run *run)
 		.durability = run->process ? PHEAP_PROCESS : PHEAP_POWER,
 		.flags = msync_flag(run) | (run->readonly ? PHEAP_READONLY : 0),
 	};
+	uint64_t before = state_of(run)->epoch;
 	const struct ph_hook *hook;
+	pheap_t *heap;
 	void *arg;
 
 	hook_of(run, &hook, &arg);
 	seed_library(run);
-	return ph_pool_open_on(run->base, run->rig->pool_size, &opts, hook, arg);
+	heap = ph_pool_open_on(run->base, run->rig->pool_size, &opts, hook, arg);
+	if (heap && !run->readonly)
+		note_epoch(run, before);
+	return heap;
 }
 
 pheap_t *run_create_heap(struct run *run)
@@ -134,9 +162,14 @@ pheap_t *run_create_heap(struct run *run)
 	const struct ph_hook *hook;
 	void *arg;
 
+	pheap_t *heap;
+
 	hook_of(run, &hook, &arg);
 	seed_library(run);
-	return ph_pool_create_on(run->base, run->rig->pool_size, &opts, hook, arg);
+	heap = ph_pool_create_on(run->base, run->rig->pool_size, &opts, hook, arg);
+	if (heap)
+		note_epoch(run, 0);
+	return heap;
 }
 
 bool run_empty(struct run *run)

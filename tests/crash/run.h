@@ -116,7 +116,10 @@ struct run {
 	bool unflushed;	 /* it was, and no close or open for POWER has returned since */
 	bool raw;	 /* an oracle's run without a hook: PROCESS durability */
 	bool failed;	 /* operations are skipped from now on */
+	uint64_t origin; /* seed, crash points and images that led here */
 	uint64_t random; /* state: what random operations do */
+	uint64_t opens;	 /* and creations, finished or not */
+	uint64_t epoch;	 /* of its last open for writing; 0: none yet */
 
 	struct worker *worker[RUN_WORKERS]; /* worker.h */
 	bool blind;			    /* no crash points now */

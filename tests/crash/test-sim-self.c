@@ -1,17 +1,21 @@
 /*
  * test-sim-self.c - the simulator itself, without the library: it must offer every
- * image that the failure model of persist.h allows, and no other; and it must see
- * what is wrong with a small log whose order is wrong.
+ * image that the failure model of persist.h allows, and no other; it must see what is
+ * wrong with a small log whose order is wrong; and looking at images must not change what
+ * the run does that they are of, here the library's creation of a pool.
  */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include <cmocka.h>
 
-#include "image.h"
+#include "entropy.h"
 #include "msync.h"
+#include "ops.h"
 #include "random.h"
 
 #define SIZE 65536u
@@ -545,6 +549,81 @@ static void test_toy(void **state)
 		assert_int_not_equal(toy_run(error), 0);
 }
 
+/* ---- entropy ----------------------------------------------------------------------------------
+ */
+
+static uint64_t draw(void)
+{
+	uint64_t number;
+
+	assert_int_equal(getrandom(&number, sizeof(number), 0), sizeof(number));
+	return number;
+}
+
+static void *draw_elsewhere(void *arg)
+{
+	entropy_seed(8);
+	*(uint64_t *)arg = draw();
+	return NULL;
+}
+
+static void test_entropy(void **state)
+{
+	uint64_t first, second, other;
+	pthread_t thread;
+
+	(void)state;
+	entropy_seed(7);
+	first = draw();
+	second = draw();
+	entropy_seed(7);
+	assert_true(draw() == first);
+	assert_int_equal(pthread_create(&thread, NULL, draw_elsewhere, &other), 0);
+	pthread_join(thread, NULL);
+	assert_true(draw() == second);
+	entropy_seed(8);
+	assert_true(draw() == other);
+}
+
+/* The epoch of a new pool, creation of which was crashed in one of so many points. */
+static uint64_t created(uint32_t every, uint64_t *images_judged)
+{
+	struct policy policy = {.limits = {4, 2, 2},
+				.nested_limits = {4, 2, 2},
+				.brief = {1, 1, 1},
+				.every = every,
+				.nested_every = 8,
+				.work = 2};
+	struct report report = {0};
+	struct run run;
+	struct rig rig;
+	uint64_t epoch;
+
+	rig_init(&rig, "self", 5, UINT64_C(8) << 20, &report);
+	rig.policy = policy;
+	run_init(&run, &rig);
+	op_create(&run);
+	epoch = run.epoch;
+	run_fini(&run);
+	rig_fini(&rig);
+	assert_int_equal(report.failures, 0);
+	*images_judged = report.judged;
+	return epoch;
+}
+
+/* What the images of a run draw must not change what it draws itself: it would be another
+ * run when one of them is repeated, and draw an epoch that one of them had. */
+static void test_undisturbed(void **state)
+{
+	uint64_t alone, crashed, none, some;
+
+	(void)state;
+	alone = created(0, &none);
+	crashed = created(1, &some);
+	assert_true(none == 0 && some > 0);
+	assert_true(alone && alone == crashed);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -557,7 +636,8 @@ int main(void)
 		TEST(test_sectors),	  TEST(test_msync_copy),
 		TEST(test_unseen),	  TEST(test_plans),
 		TEST(test_sampled_plan),  TEST(test_reset),
-		TEST(test_toy),
+		TEST(test_toy),		  TEST(test_entropy),
+		TEST(test_undisturbed),
 	};
 
 	return cmocka_run_group_tests_name("simulator", tests, NULL, NULL);
