@@ -405,6 +405,10 @@ static int check_seal(const struct pheap_arena *arena, const pheap_ref *slot, co
 		return ph_error(EINVAL,
 				"pheap_arena_seal: this is no arena in a heap: make it with "
 				"pheap_arena_create_in()");
+	if (arena->heap->traced)
+		return ph_error(ENOTSUP,
+				"pheap_arena_seal: a traced heap finds objects by their types, "
+				"and what is in an arena has none");
 	if (!slot)
 		return ph_error(EINVAL, "pheap_arena_seal: slot is NULL");
 	if (!arena->usual && !arena->large)

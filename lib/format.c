@@ -180,6 +180,7 @@ static void make_super(struct pm_super *super, const struct ph_file *file,
 	super->sequence = 1;
 	super->size = file->size;
 	super->zones = 1;
+	super->incompat = opts->traced ? PM_INCOMPAT_TRACED : 0;
 	super->created = (uint64_t)time(NULL);
 	while (getrandom(super->uuid, sizeof(super->uuid), 0) != sizeof(super->uuid))
 		;

@@ -9,6 +9,7 @@
 
 struct ph_format_options {
 	const char *layout;
+	bool traced;
 };
 
 /*

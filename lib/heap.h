@@ -40,7 +40,11 @@
 
 /* ---- objects and spans ------------------------------------------------- */
 
-/* State of an object, one byte each. Written by whoever owns the object. */
+/*
+ * State of an object, one byte each. Written by whoever owns the object. In a traced heap
+ * what is RESERVED may be permanent as well; PUBLISHED is what was allocated in an earlier
+ * session, or what records or snapshots have been taken of (alloc/traced.h).
+ */
 enum ph_state {
 	PH_FREE = 0,	  /* in its slab's `avail`, a magazine or a cache of large spans: in one */
 	PH_LIMBO = 1,	  /* retired; live records may still write into it (H3) */
@@ -330,6 +334,7 @@ struct pheap {
 	bool recovered;
 	bool forked;	/* this is the child of a fork: nothing may be done */
 	bool inherited; /* but a child has its own copy of this one, and goes on */
+	bool traced;	/* what the roots reach is permanent: alloc/traced.h */
 	uint64_t epoch;
 
 	struct ph_stripe *stripes;

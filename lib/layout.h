@@ -48,7 +48,8 @@
  * unknown ro_compat bit forbids writing, an unknown compat bit nothing. */
 #define PM_COMPAT_KNOWN UINT64_C(0)
 #define PM_RO_COMPAT_KNOWN UINT64_C(0)
-#define PM_INCOMPAT_KNOWN UINT64_C(0)
+#define PM_INCOMPAT_TRACED UINT64_C(1) /* while the pool is in use, bitmaps mean nothing */
+#define PM_INCOMPAT_KNOWN PM_INCOMPAT_TRACED
 
 /*
  * Superblock. Two copies, A and B, updated one after the other, each durable

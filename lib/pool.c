@@ -12,8 +12,9 @@
  *     key. Before the epoch: recovery runs again.
  *
  * PROTOCOL of close
- *   1 checkpoint: no live record is left, and what they wrote is durable. PROCESS:
- *     flush everything instead; FENCE: orders that before the status
+ *   1 checkpoint: no live record is left, and what they wrote is durable. Traced pools:
+ *     the bitmaps, from the states of objects, flush. PROCESS: flush everything instead;
+ *     FENCE: orders that before the status
  *   2 status = CLEAN, flush, FENCE
  */
 #include "pool.h"
@@ -23,6 +24,7 @@
 
 #include "alloc/span.h"
 #include "alloc/tcache.h"
+#include "alloc/traced.h"
 #include "cancel.h"
 #include "file.h"
 #include "format.h"
@@ -38,8 +40,9 @@
 #error "the media format is little-endian: big-endian hosts are not supported"
 #endif
 
-#define KNOWN_FLAGS \
-	((unsigned)(PHEAP_READONLY | PHEAP_FORCE_PMEM | PHEAP_FORCE_MSYNC | PHEAP_CHECK_FIRST))
+#define KNOWN_FLAGS                                                                             \
+	((unsigned)(PHEAP_READONLY | PHEAP_FORCE_PMEM | PHEAP_FORCE_MSYNC | PHEAP_CHECK_FIRST | \
+		    PHEAP_TRACED))
 
 static const struct pheap_options defaults = {.struct_size = sizeof(struct pheap_options)};
 
@@ -181,6 +184,9 @@ static int recover(struct pheap *heap)
 	int err = 0;
 
 	heap->recovered = state->status != PM_STATUS_CLEAN;
+	if (heap->traced && heap->recovered)
+		return ph_error(ENOTSUP, "a traced pool that was not closed cleanly cannot be "
+					 "recovered yet");
 	if (heap->readonly)
 		return ph_recover(&heap->pm, &heap->count, NULL, heap->view.base, heap->view.size,
 				  NULL);
@@ -202,6 +208,11 @@ static int attach(struct pheap *heap, const char *name, const struct pheap_optio
 
 	heap->view = (struct pheap_view){heap->file.base, heap->file.size};
 	heap->state = (struct pm_state *)(void *)(heap->file.base + PM_STATE);
+	heap->traced = heap->super.incompat & PM_INCOMPAT_TRACED;
+	if (!err && opts->flags & PHEAP_TRACED && !heap->traced)
+		err = ph_error(EINVAL,
+			       "%s: the pool is linked, not traced: that was chosen at create",
+			       name);
 	if (!err && opts->layout && strcmp(opts->layout, heap->super.layout))
 		err = ph_error(EINVAL, "%s: the pool's layout is \"%s\", not \"%s\"", name,
 			       heap->super.layout, opts->layout);
@@ -275,6 +286,9 @@ static int check_create(const char *path, const struct pheap_options *opts)
 		return ph_error(EINVAL, "pheap_create: memory is for volatile heaps only");
 	if ((err = ph_volatile_check("pheap_create", opts->memory)))
 		return err;
+	if (!path && opts->flags & PHEAP_TRACED)
+		return ph_error(EINVAL, "pheap_create: a volatile heap is not recovered, so it is "
+					"not traced either");
 	if (opts->flags & PHEAP_READONLY)
 		return ph_error(EINVAL, "pheap_create: a new pool cannot be read-only");
 	if (size && (size < PHEAP_MIN_SIZE || size > PHEAP_MAX_SIZE))
@@ -290,7 +304,8 @@ static uint64_t pool_size(const struct pheap_options *opts)
 
 static int format_and_attach(struct pheap *heap, const char *name, const struct pheap_options *opts)
 {
-	struct ph_format_options format = {.layout = opts->layout ? opts->layout : ""};
+	struct ph_format_options format = {.layout = opts->layout ? opts->layout : "",
+					   .traced = opts->flags & PHEAP_TRACED};
 	int err = ph_format(&heap->media, &heap->count, &heap->file, &format);
 
 	return err ? err : attach(heap, name, opts);
@@ -395,11 +410,12 @@ static int settle_and_mark(struct pheap *heap)
 
 	if (!err)
 		err = ph_checkpoint(heap);
-	if (!err && heap->durability == PHEAP_PROCESS) {
+	if (!err && heap->traced)
+		ph_traced_write_bits(heap, &heap->count);
+	if (!err && heap->durability == PHEAP_PROCESS)
 		err = ph_file_write_back(&heap->file, &heap->media, &heap->count);
-		if (!err) /* step 1 */
-			err = ph_fence(&heap->media, &heap->count);
-	}
+	if (!err && (heap->traced || heap->durability == PHEAP_PROCESS)) /* step 1 */
+		err = ph_fence(&heap->media, &heap->count);
 	if (err)
 		return err;
 	ph_store64(&heap->media, &heap->state->status, PM_STATUS_CLEAN);
@@ -460,6 +476,7 @@ PHEAP_API int pheap_get_info(pheap_t *heap, struct pheap_info *info)
 	info->recovered = heap->recovered;
 	info->readonly = heap->readonly;
 	info->granules = heap->zone.granules;
+	info->traced = heap->traced;
 	info->lanes = __atomic_load_n(&heap->nlanes, __ATOMIC_RELAXED);
 	info->max_object = ph_format_max_object(heap->zone.granules - (uint32_t)info->lanes);
 	return 0;

@@ -20,18 +20,16 @@ static const char help[] =
 	"  -m, --mode=MODE        permission bits in octal (600)\n"
 	"  -d, --durability=LEVEL power, process or default: power where the file\n"
 	"                         can give it, process on a memory file system\n"
+	"  -t, --traced           permanent is what the roots reach (default: linked)\n"
 	"      --force-pmem       treat the file as persistent memory whatever it is\n"
 	"  -h, --help             print this\n"
 	"\n" EXIT_HELP;
 
 static const struct option options[] = {
-	{"size", required_argument, NULL, 's'},
-	{"layout", required_argument, NULL, 'l'},
-	{"mode", required_argument, NULL, 'm'},
-	{"durability", required_argument, NULL, 'd'},
-	{"force-pmem", no_argument, NULL, 'f'},
-	{"help", no_argument, NULL, 'h'},
-	{NULL, 0, NULL, 0},
+	{"size", required_argument, NULL, 's'}, {"layout", required_argument, NULL, 'l'},
+	{"mode", required_argument, NULL, 'm'}, {"durability", required_argument, NULL, 'd'},
+	{"traced", no_argument, NULL, 't'},	{"force-pmem", no_argument, NULL, 'f'},
+	{"help", no_argument, NULL, 'h'},	{NULL, 0, NULL, 0},
 };
 
 static int bad_value(const char *option, const char *value, const char *expected)
@@ -83,6 +81,9 @@ static int take_option(int option, struct pheap_options *opts)
 		if (parse_durability(optarg, &opts->durability))
 			return bad_value("durability", optarg, "power, process or default");
 		return 0;
+	case 't':
+		opts->flags |= PHEAP_TRACED;
+		return 0;
 	case 'f':
 		opts->flags |= PHEAP_FORCE_PMEM;
 		return 0;
@@ -116,7 +117,7 @@ int cmd_create(int argc, char **argv)
 	const char *pool;
 	int option;
 
-	while ((option = getopt_long(argc, argv, "s:l:m:d:h", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "s:l:m:d:th", options, NULL)) != -1) {
 		if (option == 'h') {
 			fputs(help, stdout);
 			return EXIT_FINE;

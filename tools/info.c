@@ -84,6 +84,7 @@ static void print_text(const char *pool, const struct pheap_info *info,
 	printf("%-16s%s\n", "layout", info->layout[0] ? info->layout : "(none)");
 	printf("%-16s%s\n", "uuid", format_uuid(info->uuid, uuid));
 	printf("%-16s%u\n", "format", info->format);
+	printf("%-16s%s\n", "contract", info->traced ? "traced" : "linked");
 	print_size("size", info->size);
 	print_size("for data", info->granules * GRANULE);
 	print_size("free", stats->granules_free * GRANULE);
@@ -117,6 +118,8 @@ static void print_json(const char *pool, const struct pheap_info *info,
 	json_object_object_add(object, "uuid",
 			       json_object_new_string(format_uuid(info->uuid, uuid)));
 	add_count(object, "format", info->format);
+	json_object_object_add(object, "contract",
+			       json_object_new_string(info->traced ? "traced" : "linked"));
 	add_count(object, "size", info->size);
 	add_count(object, "data", info->granules * GRANULE);
 	add_count(object, "free", stats->granules_free * GRANULE);

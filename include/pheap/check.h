@@ -26,7 +26,8 @@ typedef void pheap_problem_fn(void *arg, const struct pheap_problem *problem);
 struct pheap_check_result {
 	size_t struct_size; /* in: sizeof(struct pheap_check_result) */
 	uint64_t problems;
-	uint64_t objects;      /* published */
+	uint64_t objects;      /* published; 0 where a traced heap is open for writing: which
+				* they are is not on media then */
 	uint64_t object_bytes; /* in their blocks */
 	uint64_t slabs;
 	uint64_t large_objects;

@@ -60,7 +60,32 @@ enum {
 	/* Accept a pool last used with PROCESS durability before a reboot, if a
 	 * full check of it finds nothing wrong. */
 	PHEAP_CHECK_FIRST = 1u << 3,
+
+	/* Create: a traced pool (see below). Open: the pool must be one, else EINVAL;
+	 * without the flag a pool of either kind is opened as what it is. */
+	PHEAP_TRACED = 1u << 4,
 };
+
+/*
+ * Linked and traced pools. In a linked pool an object is permanent from the operation that
+ * publishes it to the one that retires it; each is a record, and an open after a crash has
+ * nothing to search. In a traced pool an object is permanent as long as it can be reached:
+ * a root refers to it, or an object that can be reached does, in a reference that its type
+ * names (pheap/type.h; an object without a type has no references). pheap_alloc() and
+ * pheap_free() cost no record and no fence, whatever the object; what makes an object
+ * permanent is the durable link to it, and the program sees to it that
+ *
+ *   - the content is durable before the link is (pheap_publish, a transaction, or
+ *     pheap_persist and then pheap_set),
+ *   - no durable link leads to an object when it is freed: unlink it first (pheap_set,
+ *     a transaction; pheap_retire and pheap_tx_free do both at once).
+ *
+ * Links are changed as in a linked pool, by records or by pheap_persist of the program's own
+ * stores. pheap_set, pheap_write and transactions work on all allocated objects. After a
+ * crash, open follows the references from the roots with all processors and frees what they
+ * do not reach: time in the number of permanent objects, two seconds for ten million. A
+ * clean close keeps what is allocated, reachable or not, and the next open is immediate.
+ */
 
 /* Flags of struct pheap_memory. */
 enum {
@@ -181,6 +206,7 @@ struct pheap_info {
 	uint64_t granules;   /* 64 KiB units for data */
 	uint64_t lanes;	     /* redo rings on media */
 	uint64_t max_object; /* bytes of the largest object this pool can hold */
+	int traced;	     /* a traced pool, else a linked one */
 };
 
 /* Fill in *info. Errors: EINVAL (struct_size not known). Thread-safe. */

@@ -6,6 +6,7 @@
 #include "slab.h"
 #include "span.h"
 #include "tcache.h"
+#include "traced.h"
 
 #include "tx/lane.h"
 
@@ -24,6 +25,8 @@ static void *alloc_large(struct pheap *heap, uint64_t size)
 		ph_tcache_flush(cache); /* what this thread itself holds */
 		err = ph_large_reserve(heap, size, &slab);
 	}
+	if (!err && heap->traced)
+		err = ph_traced_bear(heap, slab);
 	return err ? ph_null_code(err) : ph_at(heap, slab->start);
 }
 
@@ -184,6 +187,12 @@ static __attribute__((noinline)) int free_slow(struct pheap *heap, void *ptr)
 	    (err = ph_heap_writable(heap, "pheap_free")))
 		return err;
 	cache = ph_tcache_get(heap);
+	if (heap->traced && (err = ph_traced_find_logged(heap, ptr, &object))) {
+		if (err < 0)
+			return err;
+		ph_tcache_retire(heap, cache, &object); /* H3: live records may write into it */
+		return 0;
+	}
 	if (ph_unlikely((err = ph_reserved_find(heap, "pheap_free", ptr, &object))))
 		return err;
 	return free_object(heap, cache, &object);

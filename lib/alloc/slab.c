@@ -7,6 +7,7 @@
 #include "large.h"
 #include "span.h"
 #include "tcache.h"
+#include "traced.h"
 
 /* Spans looked at in one go where the pool has no granule left. */
 #define DISCOVER_SPANS 8u
@@ -241,6 +242,8 @@ static int add_slab(struct ph_tcache *cache, unsigned cls)
 	if (too_many_kept(heap)) /* of other classes */
 		end_one(heap);
 	err = ph_span_reserve(heap, PM_KIND_SLAB, cls, 0, &slab);
+	if (!err && heap->traced)
+		err = ph_traced_bear(heap, slab);
 	if (!err) {
 		slab->shelf = cache->shelf;
 		ph_slab_offer(heap, slab);

@@ -15,6 +15,7 @@
 #include "decay.h"
 #include "large.h"
 #include "slab.h"
+#include "traced.h"
 
 /* File blocks are allocated in chunks of so many granules: a few system calls a
  * megabyte, and little is lost where a file system is nearly full. */
@@ -553,6 +554,8 @@ void ph_span_death(struct ph_rec *rec, struct ph_slab *slab)
 
 	ph_tree_taken(&overlay, granule); /* D2: load the overlay's path */
 	ph_tree_taken(&overlay, granule + slab->granules - 1);
+	if (rec->heap->traced)
+		ph_traced_clear_bits(rec->heap, rec->count, slab); /* D4 */
 	ph_rec_stage(rec);
 	ph_rec_put(rec, offset, 0);
 	ph_rec_put(rec, offset + offsetof(struct pm_span, size), 0);

@@ -30,7 +30,8 @@ struct ph_check_tally {
 struct ph_check {
 	const char *base;
 	uint64_t size;
-	int fd; /* of the mapped file, or -1 */
+	int fd;	      /* of the mapped file, or -1 */
+	bool no_bits; /* traced, and not closed cleanly: bits of objects mean nothing */
 	struct pheap_check_result *result;
 	pheap_problem_fn *fn;
 	void *arg;

@@ -191,6 +191,8 @@ static uint64_t check_bits(struct walk *w, uint32_t granule, unsigned of, uint64
 				"span at granule %u has %" PRIu64
 				" bits set beyond its last object",
 				granule, beyond);
+	if (w->c->no_bits)
+		return 0;
 	w->c->result->objects += objects;
 	w->c->result->object_bytes += objects * size;
 	return objects;
@@ -425,13 +427,13 @@ static bool is_published_in(const struct ph_check *c, const struct pm_zone *z, u
 	}
 	in_span = ref - granule_at(z, first);
 	if (span.kind == PM_KIND_LARGE)
-		return in_span == 0 && c->base[bits_at(z, first)] & 1;
+		return in_span == 0 && (c->no_bits || c->base[bits_at(z, first)] & 1);
 	if (span.kind != PM_KIND_SLAB || span.size_class >= PH_CLASSES)
 		return false;
 	class = &ph_classes[span.size_class];
 	object = in_span / class->size;
 	return in_span % class->size == 0 && object < class->objects &&
-	       (c->base[bits_at(z, first) + object / 8] >> object % 8 & 1);
+	       (c->no_bits || (c->base[bits_at(z, first) + object / 8] >> object % 8 & 1));
 }
 
 bool ph_check_is_published(const struct ph_check *c, uint64_t ref)

@@ -180,6 +180,7 @@ static bool check_supers(struct ph_check *c, uint32_t *zones)
 	counts = has_a && (!has_b || a.sequence >= b.sequence) ? &a : &b;
 	check_super(c, counts == &a ? PM_SUPER_A : PM_SUPER_B, counts);
 	*zones = counts->zones <= PM_ZONES_MAX ? counts->zones : 0;
+	c->no_bits = counts->incompat & PM_INCOMPAT_TRACED;
 	return !(counts->incompat & ~PM_INCOMPAT_KNOWN);
 }
 
@@ -198,6 +199,7 @@ static void check_state(struct ph_check *c)
 	uint64_t number;
 
 	memcpy(&state, c->base + PM_STATE, sizeof(state));
+	c->no_bits &= state.status != PM_STATUS_CLEAN;
 	if (state.status < PM_STATUS_CLEAN || state.status > PM_STATUS_PROCESS)
 		ph_check_report(c, "T1", PM_STATE, "unknown status %" PRIu64, state.status);
 	if (!ph_check_zero(state.reserved, sizeof(state.reserved)) ||

@@ -13,6 +13,7 @@
 
 #include "alloc/span.h"
 #include "alloc/tcache.h"
+#include "alloc/traced.h"
 #include "lane.h"
 #include "record.h"
 #include "target.h"
@@ -65,8 +66,10 @@ static int find_linked(struct pheap *heap, const char *what, uint64_t ref, struc
 
 static void touch_target(struct pheap *heap, const struct ph_target *target)
 {
-	if (target->place != PH_IN_ROOT)
-		ph_touch(heap, target->object.slab);
+	if (target->place == PH_IN_ROOT)
+		return;
+	ph_touch(heap, target->object.slab);
+	ph_traced_log(&target->object);
 }
 
 /* ---- what one record publishes and frees ---------------------------------------- */
@@ -97,9 +100,9 @@ static void build(struct ph_rec *rec, const struct change *c, bool birth)
 	if (birth)
 		ph_span_birth(rec, c->born.slab);
 	if (c->born.slab)
-		ph_rec_bit(rec, c->born.slab->bits, c->born.index, true);
+		ph_rec_object(rec, &c->born, true);
 	if (c->dead.slab)
-		ph_rec_bit(rec, PH_SEEN(c->dead.slab, bits), c->dead.index, false);
+		ph_rec_object(rec, &c->dead, false);
 	ph_rec_word(rec, c->slot.offset, ref);
 	if (c->copied)
 		ph_rec_cover(rec, c->old, c->copied);
@@ -119,7 +122,7 @@ static int verify(const struct change *c)
 				c->what);
 	if (c->dead.slab && !ph_object_still(c->heap, &c->dead))
 		return -EAGAIN; /* the slab was ended and made anew: look again */
-	if (c->dead.slab && ph_state(&c->dead) != PH_PUBLISHED)
+	if (c->dead.slab && !ph_traced_permanent(c->heap, &c->dead))
 		return not_published(c->what, c->old);
 	return c->dead.slab ? ph_undo_guards(c->heap, NULL, &c->dead) : 0;
 }
@@ -330,7 +333,7 @@ static int look_under_stripe(const struct change *c)
 	bool changed;
 
 	ph_bitlock_take(stripe);
-	changed = load(c->word) != c->old || ph_state(&c->dead) == PH_PUBLISHED;
+	changed = load(c->word) != c->old || ph_traced_permanent(c->heap, &c->dead);
 	ph_bitlock_give(stripe, __atomic_load_n(stripe, __ATOMIC_RELAXED));
 	return changed ? -EAGAIN : not_published(c->what, c->old);
 }
@@ -348,7 +351,7 @@ static int try_resize(struct change *c, size_t size)
 	err = find_linked(c->heap, c->what, c->old, &c->dead);
 	if (err)
 		return load(c->word) != c->old ? -EAGAIN : err;
-	if (ph_state(&c->dead) != PH_PUBLISHED)
+	if (!ph_traced_permanent(c->heap, &c->dead))
 		return look_under_stripe(c);
 	old_size = PH_SEEN(c->dead.slab, size);
 	if (size <= old_size && size > old_size / 2)

@@ -195,6 +195,18 @@ static inline void ph_rec_cover(struct ph_rec *rec, uint64_t offset, uint64_t le
 		ph_rec_cover_lines(rec, first, n);
 }
 
+/* An object becomes published, or free. In a traced heap that is in no bitmap: only the
+ * stripe is held, under which the states of its slab change. */
+static inline void ph_rec_object(struct ph_rec *rec, const struct ph_object *object, bool published)
+{
+	uint64_t bitmap = PH_SEEN(object->slab, bits);
+
+	if (ph_likely(!rec->heap->traced))
+		ph_rec_bit(rec, bitmap, object->index, published);
+	else
+		ph_rec_cover(rec, bitmap + object->index / 64 * 8, 8);
+}
+
 int ph_rec_lock_stripes(struct ph_rec *rec);
 void ph_rec_unlock_stripes(struct ph_rec *rec);
 

@@ -4,6 +4,7 @@
  */
 #include <stdlib.h>
 
+#include "alloc/traced.h"
 #include "target.h"
 #include "tx.h"
 
@@ -28,6 +29,8 @@ static int check_range(struct pheap_tx *tx, const struct pheap_range *range, str
 		return err;
 	*out = (struct ph_range){target.offset, target.offset + range->length};
 	*needed = target.place != PH_IN_TX && !ph_ranges_cover(&tx->undo.saved, out->lo, out->hi);
+	if (*needed && target.place == PH_IN_PUBLISHED)
+		ph_traced_log(&target.object);
 	return 0;
 }
 

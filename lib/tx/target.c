@@ -46,6 +46,8 @@ int ph_target_judge(struct pheap *heap, const char *what, const void *addr, uint
 				"%s: %llu bytes at %p end behind the object that they begin in",
 				what, (unsigned long long)length, addr);
 	target->place = places[state];
+	if (heap->traced && state == PH_RESERVED) /* it may be permanent */
+		target->place = PH_IN_PUBLISHED;
 	return 0;
 }
 

@@ -17,6 +17,7 @@
 
 #include "alloc/large.h"
 #include "alloc/tcache.h"
+#include "alloc/traced.h"
 #include "sum.h"
 #include "lane.h"
 #include "record.h"
@@ -300,10 +301,11 @@ static int free_object(struct pheap_tx *tx, const char *what, uint64_t offset)
 	if (!ph_object_find(tx->heap, offset, object) || object->start != offset)
 		return ph_error(EINVAL, "%s: offset %#llx is not the start of an object", what,
 				(unsigned long long)offset);
-	switch (ph_state(object)) {
-	case PH_PUBLISHED:
+	if (ph_traced_permanent(tx->heap, object)) {
 		err = ph_undo_guards(tx->heap, tx, object);
 		return err ? err : add_object(tx, own, true);
+	}
+	switch (ph_state(object)) {
 	case PH_TX:
 		return drop_own(tx, what, object);
 	case PH_DYING:
@@ -367,6 +369,8 @@ static int add_write(struct pheap_tx *tx, const struct ph_target *target, const 
 	write = (struct write *)&tx->writes[tx->nwrites];
 	write->slab = target->place == PH_IN_ROOT ? NULL : target->object.slab;
 	tx->roots += !write->slab;
+	if (write->slab)
+		ph_traced_log(&target->object);
 	write->offset = target->offset;
 	write->length = length;
 	if (ph_likely(length == 8))
@@ -610,7 +614,7 @@ static void build(struct ph_rec *rec, const struct pheap_tx *tx, const struct pl
 	for (uint32_t i = 0; i < tx->nobjects; i++) {
 		const struct ph_tx_object *own = &tx->objects[i];
 
-		ph_rec_bit(rec, own->object.slab->bits, own->object.index, !own->dies);
+		ph_rec_object(rec, &own->object, !own->dies);
 	}
 	for (uint32_t i = 0; i < tx->nwrites;) {
 		const struct write *write = (const struct write *)&tx->writes[i];

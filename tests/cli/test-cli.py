@@ -56,6 +56,14 @@ class Cli(unittest.TestCase):
         with open(self.pool, 'rb') as pool:
             return pool.read()
 
+    def test_traced(self):
+        self.create('--traced')
+        self.assertEqual(self.info()['contract'], 'traced')
+        self.assertEqual(self.check()['objects'], 0)
+        os.unlink(self.pool)
+        self.create()
+        self.assertEqual(self.info()['contract'], 'linked')
+
     def test_create(self):
         done = self.create('--size', '16M', '--layout', 'fruit')
         self.assertIn(self.pool, done.stdout)
