@@ -11,6 +11,7 @@
 #include "sum.h"
 #include "tx/lane.h"
 #include "tx/tx.h"
+#include "types.h"
 
 static void init_locks(struct pheap *heap)
 {
@@ -21,6 +22,7 @@ static void init_locks(struct pheap *heap)
 	pthread_mutex_init(&heap->large_lock, NULL);
 	pthread_mutex_init(&heap->tx_lock, NULL);
 	pthread_mutex_init(&heap->root_lock, NULL);
+	pthread_mutex_init(&heap->type_lock, NULL);
 	pthread_mutexattr_init(&recursive);
 	pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
 	pthread_mutex_init(&heap->zone.lock, &recursive);
@@ -68,6 +70,7 @@ void ph_heap_delete(struct pheap *heap)
 {
 	ph_tx_delete_all(heap);
 	ph_zone_detach(heap);
+	ph_types_detach(heap);
 	if (heap->lane_space)
 		munmap(heap->lane_space, sizeof(*heap->lane_space));
 	ph_dram_free(heap->lanes, PM_LANES_MAX * sizeof(*heap->lanes));
@@ -120,6 +123,8 @@ int ph_heap_attach(struct pheap *heap)
 	ph_unseal(heap->state->settled, &heap->settled);
 	err = ph_zone_attach(heap,
 			     (const struct pm_zone *)(const void *)ph_at(heap, PM_ZONE_TABLE));
+	if (!err)
+		err = ph_types_attach(heap);
 	if (!err)
 		ph_large_attach(heap);
 	return err ? err : attach_lanes(heap);

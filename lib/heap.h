@@ -369,6 +369,8 @@ struct pheap {
 	struct pheap_tx *tx_newest; /* all handles ever made */
 
 	pthread_mutex_t root_lock;
+	pthread_mutex_t type_lock; /* registering; nests like root_lock */
+	struct ph_types *types;	   /* types.h; NULL: a volatile heap */
 
 	struct ph_tcache *caches; /* registry lock */
 	struct ph_tcache *late;	  /* of threads that have ended: ph_tcache_borrow() */

@@ -11,7 +11,8 @@
  *	  12288  root table: 64 entries      4 KiB
  *	  16384  lane table: 1024 offsets    8 KiB
  *	  24576  zone table: 64 entries      4 KiB
- *	  28672  reserved, up to 64 KiB
+ *	  28672  type table: 512 entries  32 KiB
+ *	  61440  reserved                  4 KiB
  *	  65536  zone 0: free-space tree | span descriptors | bitmaps | granules
  */
 #ifndef PH_LAYOUT_H
@@ -31,11 +32,14 @@
 #define PM_ROOTS 12288u
 #define PM_LANE_TABLE 16384u
 #define PM_ZONE_TABLE 24576u
+#define PM_TYPE_TABLE 28672u
+#define PM_TYPE_END 61440u
 #define PM_FIXED_END 65536u
 
 #define PM_ROOT_SLOTS 64u /* entry 0 is the unnamed root */
 #define PM_LANES_MAX 1024u
 #define PM_ZONES_MAX 64u
+#define PM_TYPES 512u			/* entry 0 is not used: the id of no type */
 #define PM_ZONE_GRANULES_MAX (1u << 24) /* 1 TiB */
 
 /* "PHEAP", then bytes that a text-mode transfer would mangle. */
@@ -117,6 +121,40 @@ struct pm_zone {
 	uint64_t sum; /* ph_sum() of the seven words before it; key and place likewise */
 };
 _Static_assert(sizeof(struct pm_zone) == PM_LINE, "zone");
+
+/*
+ * A registered type. Its descriptor is a published object without a type: the struct
+ * below, the name, NUL-terminated and padded with zeros to a multiple of 8, then nrefs
+ * words of 32 bits. Each is the offset of a reference, in ascending order, plus 1 where
+ * that is a weak one. Entry and descriptor never change.
+ */
+struct pm_type {
+	uint64_t ref;  /* of the descriptor; 0: the entry is not used, and all zero */
+	uint64_t size; /* of an object, or of an element of an array */
+	uint32_t version;
+	uint32_t flags; /* enum pm_type_flags */
+	uint32_t nrefs;
+	uint32_t bytes; /* of the descriptor */
+	uint64_t reserved[3];
+	uint64_t sum; /* ph_sum() of the seven words before it; key PM_SUM_KEY, place: offset */
+};
+_Static_assert(sizeof(struct pm_type) == PM_LINE, "type");
+_Static_assert(PM_TYPE_TABLE + PM_TYPES * sizeof(struct pm_type) == PM_TYPE_END, "type table");
+
+enum pm_type_flags {
+	PM_TYPE_ARRAY = 1,    /* objects are arrays of elements */
+	PM_TYPE_COUNTED = 2,  /* references to them are counted */
+	PM_TYPE_CALLBACK = 4, /* only the program knows where their references are */
+};
+#define PM_TYPE_FLAGS 7u
+#define PM_TYPE_NAME_MAX 64u
+#define PM_TYPE_REFS_MAX 1024u
+#define PM_TYPE_WEAK 1u /* bit 0 of an offset */
+
+struct pm_descriptor {
+	uint64_t sum; /* of the words behind it, up to pm_type.bytes; place: offset */
+	char name[];
+};
 
 /*
  * Free-space tree: a complete binary tree over the granules of a zone, padded

@@ -4,6 +4,7 @@
  *	check.c		what is at fixed places: superblocks, state line, zone
  *			table, lane table, roots
  *	check-zone.c	what is in a zone: free-space tree, spans, bitmaps
+ *	check-types.c	the type table, and what it refers to
  */
 #ifndef PH_CHECK_MEDIA_H
 #define PH_CHECK_MEDIA_H
@@ -41,6 +42,7 @@ struct ph_check {
 	uint32_t lanes;
 	struct ph_check_lane lane[PM_LANES_MAX]; /* sorted by offset */
 	struct pm_root root[PM_ROOT_SLOTS];
+	uint32_t types; /* ids from 1 up to here, less one, are in use */
 	struct ph_check_tally tally['Z' - 'A' + 1][10];
 };
 
@@ -59,6 +61,11 @@ void ph_check_zone(struct ph_check *c, const struct pm_zone *z);
 
 /* A LANE span begins at offset. */
 void ph_check_lane(struct ph_check *c, uint64_t offset);
+
+/* How many entries of the type table are in use, with the one that never is (Y1); then, with
+ * c->types set and all zones walked, the rest about them. */
+uint32_t ph_check_types_used(struct ph_check *c);
+void ph_check_types(struct ph_check *c);
 
 /* Is ref the start of a published object? Any value may be asked about. */
 bool ph_check_is_published(const struct ph_check *c, uint64_t ref);

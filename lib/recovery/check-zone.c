@@ -15,6 +15,7 @@
  *   D1 kind known		D2 unused fields zero	D3 class known
  *   D4 number of granules	D5 inside the zone	D6 alignment
  *   D7 size of an object	D8 the other descriptors are zero
+ *   D9 type in use
  *   L1 bits beyond the last object zero		L2 other bitmaps zero
  */
 #include <unistd.h>
@@ -230,10 +231,14 @@ static void check_fields(struct walk *w, uint32_t granule, struct pm_span *span)
 {
 	uint64_t at = desc_at(w->zone, granule);
 
-	if ((span->kind != PM_KIND_SLAB && span->size_class) || span->flags || span->type ||
-	    span->reserved0 || span->side || !ph_check_zero(span->reserved, sizeof(span->reserved)))
+	if ((span->kind != PM_KIND_SLAB && span->size_class) || span->flags ||
+	    (span->kind == PM_KIND_LANE && span->type) || span->reserved0 || span->side ||
+	    !ph_check_zero(span->reserved, sizeof(span->reserved)))
 		ph_check_report(w->c, "D2", at, "span at granule %u: unused fields are not zero",
 				granule);
+	if (span->type && span->type >= w->c->types)
+		ph_check_report(w->c, "D9", at, "span at granule %u: there is no type %u", granule,
+				span->type);
 	if (span->granules == 0 || span->granules > w->zone->granules - granule) {
 		ph_check_report(w->c, "D5", at,
 				"span of %u granules at granule %u does not end in its zone",

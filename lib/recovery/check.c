@@ -25,7 +25,7 @@
  *   U3 ended sealed				U4 epoch sealed
  *   R1 root 0 has no name	R2 name well formed	R3 names distinct
  *   R4 unused bytes zero	R5 null or a published object
- *   B1 to B6, D1 to D8, L1, L2: check-zone.c
+ *   B1 to B6, D1 to D9, L1, L2: check-zone.c	Y1 to Y6: check-types.c
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -447,16 +447,18 @@ static void check_all(struct ph_check *c)
 		return;
 	check_unused(c, PM_SUPER_A + sizeof(struct pm_super), PM_SUPER_B);
 	check_unused(c, PM_SUPER_B + sizeof(struct pm_super), PM_STATE);
-	check_unused(c, PM_ZONE_TABLE + sizeof(c->zone), PM_FIXED_END);
+	check_unused(c, PM_TYPE_END, PM_FIXED_END);
 	check_state(c);
 	check_zone_table(c, used);
 	read_lane_table(c);
+	c->types = ph_check_types_used(c);
 	for (uint32_t i = 0; i < c->zones; i++)
 		ph_check_zone(c, &c->zone[i]);
 	check_lane_entries(c);
 	memcpy(c->root, c->base + PM_ROOTS, sizeof(c->root));
 	for (uint32_t i = 0; i < PM_ROOT_SLOTS; i++)
 		check_root(c, i);
+	ph_check_types(c);
 }
 
 int ph_check_media(const char *base, uint64_t size, int fd, struct pheap_check_result *result,

@@ -518,7 +518,17 @@ static void span_flags(struct image *image)
 
 static void span_type(struct image *image)
 {
-	large(image)->type = 1;
+	large(image)->type = 4;
+}
+
+static void span_type_huge(struct image *image)
+{
+	large(image)->type = UINT32_MAX;
+}
+
+static void lane_type(struct image *image)
+{
+	image_desc(image, image_find(image, PM_KIND_LANE, 0))->type = 1;
 }
 
 static void span_side(struct image *image)
@@ -670,8 +680,8 @@ const struct damage damages[] = {
 	{"S5", "unknown incompat feature", incompat},
 	{"S5", "unknown ro_compat feature", ro_compat},
 	{"S6", "size", pool_size},
-	{"S7 Z2 N1 R5", "no zones", no_zones},
-	{"S7 Z2 N1 R5", "too many zones", many_zones},
+	{"S7 Z2 N1 R5 Y3", "no zones", no_zones},
+	{"S7 Z2 N1 R5 Y3", "too many zones", many_zones},
 	{"S8", "layout not terminated", layout},
 	{"S8", "bytes behind the layout", layout_tail},
 	{"S9", "reserved word of the superblock", super_reserved},
@@ -683,19 +693,19 @@ const struct damage damages[] = {
 	{"T2", "behind the state line", state_page},
 	{"T3", "settled stamp", settled},
 	{"T4", "epoch", epoch},
-	{"Z1 N1 R5", "checksum of a zone", zone_sum},
+	{"Z1 N1 R5 Y3", "checksum of a zone", zone_sum},
 	{"Z2", "unused entry of the zone table", zone_unused},
-	{"Z2 N1 R5", "reserved word of a zone", zone_reserved},
-	{"Z3 N1 R5", "zone without granules", zone_granules},
-	{"Z3 N1 R5", "levels", zone_levels},
-	{"Z4 N1 R5", "descriptors not aligned", zone_alignment},
-	{"Z4 N1 R5", "data not aligned", zone_data_alignment},
-	{"Z5 N1 R5", "data end beyond the pool", zone_outside},
-	{"Z5 N1 R5", "end of the bitmaps overflows", zone_overflow},
-	{"Z5 N1 R5", "tree in the fixed area", zone_in_fixed_area},
-	{"Z6 N1 R5", "bitmaps over descriptors", zone_areas_overlap},
-	{"Z6 N1 R5", "tree runs into descriptors", zone_tree_too_long},
-	{"Z6 N1 R5", "two zones in one place", zone_twice},
+	{"Z2 N1 R5 Y3", "reserved word of a zone", zone_reserved},
+	{"Z3 N1 R5 Y3", "zone without granules", zone_granules},
+	{"Z3 N1 R5 Y3", "levels", zone_levels},
+	{"Z4 N1 R5 Y3", "descriptors not aligned", zone_alignment},
+	{"Z4 N1 R5 Y3", "data not aligned", zone_data_alignment},
+	{"Z5 N1 R5 Y3", "data end beyond the pool", zone_outside},
+	{"Z5 N1 R5 Y3", "end of the bitmaps overflows", zone_overflow},
+	{"Z5 N1 R5 Y3", "tree in the fixed area", zone_in_fixed_area},
+	{"Z6 N1 R5 Y3", "bitmaps over descriptors", zone_areas_overlap},
+	{"Z6 N1 R5 Y3", "tree runs into descriptors", zone_tree_too_long},
+	{"Z6 N1 R5 Y3", "two zones in one place", zone_twice},
 	{"R1", "root 0 has a name", root_zero_name},
 	{"R2", "name not terminated", root_name_unterminated},
 	{"R2", "bytes behind a name", root_name_tail},
@@ -737,7 +747,9 @@ const struct damage damages[] = {
 	{"B6", "a granule within a span is free", tree_tail_free},
 	{"D1", "unknown kind", kind},
 	{"D2", "flags", span_flags},
-	{"D2", "type", span_type},
+	{"D2", "type of a lane", lane_type},
+	{"D9", "unknown type", span_type},
+	{"D9", "type far beyond the table", span_type_huge},
 	{"D2", "side metadata", span_side},
 	{"D2", "reserved word of a descriptor", span_reserved},
 	{"D2", "class of a large object", span_class_of_large},
@@ -756,7 +768,10 @@ const struct damage damages[] = {
 	{"D8", "descriptor inside a span", inner_descriptor},
 	{"D8", "spans overlap", spans_overlap},
 	{"D8", "descriptor of a free granule", free_descriptor},
-	{"L1", "first bit beyond the last object", bit_beyond},
+#define ROW(id, what, plant) {id, what, plant},
+	TYPE_DAMAGES(ROW)
+#undef ROW
+		{"L1", "first bit beyond the last object", bit_beyond},
 	{"L1", "last bit of a bitmap", bit_far_beyond},
 	{"L2", "bit of a slab's second granule", bit_in_second_granule},
 	{"L1", "second bit of a large object", bit_of_large},

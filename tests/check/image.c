@@ -313,6 +313,63 @@ void image_root(struct image *image, uint32_t number, const char *name, uint64_t
 	root->ref = ref;
 }
 
+struct pm_type *image_types(struct image *image)
+{
+	return (struct pm_type *)(void *)(image->base + PM_TYPE_TABLE);
+}
+
+void image_type_sums(struct image *image, uint32_t id)
+{
+	struct pm_type *type = image_types(image) + id;
+	uint64_t word[8];
+
+	if (type->ref < image->size && type->bytes >= 16 && type->bytes <= 4200 &&
+	    type->bytes % 8 == 0) {
+		uint64_t *descriptor = (uint64_t *)(void *)(image->base + type->ref);
+
+		descriptor[0] = ph_sum(PM_SUM_KEY, type->ref, descriptor + 1, type->bytes / 8 - 1);
+	}
+	memcpy(word, type, sizeof(word));
+	type->sum = ph_sum(PM_SUM_KEY, PM_TYPE_TABLE + id * sizeof(*type), word, 7);
+}
+
+void image_type(struct image *image, uint32_t id, uint64_t ref, const char *name,
+		const struct pm_type *fields, const uint32_t *offsets)
+{
+	size_t name_bytes = up(strlen(name) + 1, 8), bytes = up(fields->nrefs * 4, 8);
+	struct pm_type *type = image_types(image) + id;
+	char *at = image->base + ref;
+
+	memset(at, 0, 8 + name_bytes + bytes);
+	strcpy(at + 8, name);
+	if (offsets)
+		memcpy(at + 8 + name_bytes, offsets, fields->nrefs * 4);
+	*type = *fields;
+	type->ref = ref;
+	type->bytes = (uint32_t)(8 + name_bytes + bytes);
+	image_type_sums(image, id);
+}
+
+/* A plain one, an array with weak references, and one with a callback; some spans' type. */
+static void fill_types(struct image *image)
+{
+	static const uint32_t plain[] = {0, 16}, weak[] = {8, 16 + 1, 40};
+	uint64_t at = image_at(image, 2);
+
+	image_type(image, 1, at + 10 * 64, "node",
+		   &(struct pm_type){.size = 24, .version = 1, .nrefs = 2}, plain);
+	image_type(image, 2, at + 99 * 64, "list",
+		   &(struct pm_type){.size = 48,
+				     .version = 7,
+				     .nrefs = 3,
+				     .flags = PM_TYPE_ARRAY | PM_TYPE_COUNTED},
+		   weak);
+	image_type(image, 3, at + 11 * 64, "a name of 40 bytes, hence no padding...",
+		   &(struct pm_type){.size = 5, .flags = PM_TYPE_CALLBACK}, NULL);
+	image_desc(image, 41)->type = 1;
+	image_desc(image, 64)->type = 3;
+}
+
 void image_fill(struct image *image)
 {
 	uint32_t last;
@@ -332,6 +389,7 @@ void image_fill(struct image *image)
 	image_slab(image, 44, 98304, 1); /* two objects in three */
 	image_large(image, 64, 21 * PM_GRANULE - 100);
 	image_slab(image, last, 65536, 1);
+	fill_types(image);
 	/* Undo logs have been in use, and rings are never cleared. */
 	*(uint64_t *)(void *)(image->base + image_at(image, 40)) = ph_seal(3);
 	memset(image->base + image_at(image, 40) + PM_LANE_RING, 0x5a, 1000);

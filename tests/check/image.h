@@ -40,6 +40,12 @@ void image_large(struct image *image, uint32_t granule, uint64_t size);
 void image_lane(struct image *image, uint32_t granule);
 void image_root(struct image *image, uint32_t number, const char *name, uint64_t ref);
 
+/* A type, with its descriptor in an object at ref. Offsets as on media. */
+void image_type(struct image *image, uint32_t id, uint64_t ref, const char *name,
+		const struct pm_type *fields, const uint32_t *offsets);
+/* Compute its sums: of the descriptor, if that lies where it can, and of the entry. */
+void image_type_sums(struct image *image, uint32_t id);
+
 /* Write the free-space tree that taken[] stands for. */
 void image_tree(struct image *image);
 /* Fill what has no meaning in the tree with a byte; image_tree() comes after. */
@@ -61,6 +67,7 @@ struct pm_super *image_super(struct image *image, unsigned copy);
 struct pm_state *image_state(struct image *image);
 struct pm_zone *image_zone(struct image *image, uint32_t number);
 struct pm_root *image_roots(struct image *image);
+struct pm_type *image_types(struct image *image);
 uint64_t *image_lanes(struct image *image);
 struct pm_span *image_desc(struct image *image, uint32_t granule);
 uint8_t *image_bits(struct image *image, uint32_t granule);

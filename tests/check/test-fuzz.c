@@ -84,7 +84,7 @@ static uint64_t some_place(struct image *image, uint64_t *random)
 	uint64_t at = 0;
 
 	for (int tries = 0; tries < 200; tries++) {
-		switch (below(random, 8)) {
+		switch (below(random, 9)) {
 		case 0:
 			at = below(random, PM_FIXED_END);
 			break;
@@ -100,6 +100,9 @@ static uint64_t some_place(struct image *image, uint64_t *random)
 			break;
 		case 5:
 			at = zone->desc + below(random, zone->granules * sizeof(struct pm_span));
+			break;
+		case 7:
+			at = PM_TYPE_TABLE + below(random, 5 * PM_LINE);
 			break;
 		case 6:
 			at = zone->bits + below(random, zone->granules * PM_BITMAP_BYTES);

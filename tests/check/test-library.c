@@ -138,17 +138,54 @@ static void transactions(pheap_t *heap, struct expected *expected)
 	assert_done(pheap_tx_abort(tx));
 }
 
+static void nothing(void *object, uint64_t size, pheap_visit_fn *visit, void *arg)
+{
+	(void)object, (void)size, (void)visit, (void)arg;
+}
+
+/* Those of image_fill(): damages look for them. */
+static void register_types(pheap_t *heap, struct expected *expected)
+{
+	static const uint32_t plain[] = {0, 16}, strong[] = {8, 40}, weak[] = {16};
+	const struct pheap_type_info infos[] = {
+		{.struct_size = sizeof(infos[0]),
+		 .name = "node",
+		 .version = 1,
+		 .size = 24,
+		 .refs = plain,
+		 .nrefs = 2},
+		{.struct_size = sizeof(infos[0]),
+		 .name = "list",
+		 .version = 7,
+		 .size = 48,
+		 .flags = PHEAP_TYPE_ARRAY | PHEAP_TYPE_COUNTED,
+		 .refs = strong,
+		 .nrefs = 2,
+		 .weak = weak,
+		 .nweak = 1},
+		{.struct_size = sizeof(infos[0]),
+		 .name = "a name of 40 bytes, hence no padding...",
+		 .size = 5,
+		 .trace = nothing},
+	};
+
+	for (size_t i = 0; i < 3; i++)
+		assert_non_null(pheap_type_register(heap, &infos[i]));
+	expected->objects = 3;
+}
+
 static void fill(pheap_t *heap, struct expected *expected)
 {
 	struct job a = {.heap = heap, .first = 0}, b = {.heap = heap, .first = 1000};
 	pheap_ref *named;
 	pthread_t thread;
 
+	register_types(heap, expected);
 	assert_done(pheap_alloc_into(heap, pheap_root(heap), TABLE * sizeof(pheap_ref), NULL));
 	work(&a);
 	assert_int_equal(pthread_create(&thread, NULL, work, &b), 0);
 	pthread_join(thread, NULL);
-	expected->objects = a.expected.objects + b.expected.objects + 1;
+	expected->objects += a.expected.objects + b.expected.objects + 1;
 	expected->large = a.expected.large + b.expected.large;
 
 	assert_non_null(pheap_named_root(heap, "index"));

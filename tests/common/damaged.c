@@ -47,6 +47,28 @@ static pheap_ref *root(pheap_t *heap, uint64_t number)
 	return pheap_named_root(heap, name);
 }
 
+/* Register types; how many there are then of those. */
+static unsigned use_types(pheap_t *heap)
+{
+	static const uint32_t refs[] = {0, 8, 56};
+	const struct pheap_type_info infos[] = {
+		{.struct_size = sizeof(infos[0]),
+		 .name = "a",
+		 .size = 64,
+		 .refs = refs,
+		 .nrefs = 3},
+		{.struct_size = sizeof(infos[0]),
+		 .name = "b",
+		 .size = 8,
+		 .flags = PHEAP_TYPE_ARRAY},
+	};
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < ELEMENTS(infos); i++)
+		n += pheap_type_register(heap, &infos[i]) != NULL;
+	return n;
+}
+
 static void fill_image(pheap_t *heap, struct choice *c)
 {
 	for (unsigned i = 0; i < 150; i++) {
@@ -105,6 +127,7 @@ static void make_image(unsigned kind)
 	heap = create_on(damaged_images[kind], DAMAGED_POOL, NULL);
 	for (unsigned i = 0; i < ROOTS; i++)
 		must(root(heap, i));
+	must(use_types(heap) == 2);
 	fill_image(heap, &c);
 	for (unsigned i = 10; i < 12; i++)
 		if (*root(heap, i))
@@ -159,7 +182,7 @@ static uint64_t some_place(const struct damage *d)
 {
 	struct choice *c = d->choice;
 
-	switch (d->in_zone ? 4 + choose(c, 3) : choose(c, d->supers ? 10 : 9)) {
+	switch (d->in_zone ? 4 + choose(c, 3) : choose(c, d->supers ? 11 : 10)) {
 	case 0:
 		return PM_STATE + choose(c, PM_LINE);
 	case 1:
@@ -180,6 +203,8 @@ static uint64_t some_place(const struct damage *d)
 		return place_in_lane(d);
 	case 8: /* anywhere, data included: undo areas and extensions are there */
 		return d->zone->data + some_granule(d) * PM_GRANULE + choose(c, 4096);
+	case 9:
+		return PM_TYPE_TABLE + choose(c, 4 * PM_LINE);
 	default:
 		return choose(c, 2) * PM_SUPER_B + choose(c, sizeof(struct pm_super));
 	}
@@ -392,6 +417,7 @@ void damaged_use(pheap_t *heap, char *base, struct choice *c)
 	uint64_t n = 20 + choose(c, choose(c, 4) ? 200 : 1500);
 	struct kept kept[KEPT] = {{NULL, 0, 0}};
 
+	use_types(heap);
 	for (uint64_t i = 0; i < n && choices_left(c); i++)
 		use_once(heap, base, c, kept);
 	for (unsigned i = 0; i < KEPT; i++)

@@ -261,6 +261,31 @@ static void free_reserved(size_t size)
 	assert_ok(pheap_free(heap, reserved[0]));
 }
 
+static void make_type(unsigned number)
+{
+	static const uint32_t refs[] = {0, 8};
+	char name[32];
+	const struct pheap_type_info info = {
+		.struct_size = sizeof(info), .name = name, .size = 64, .refs = refs, .nrefs = 2};
+
+	snprintf(name, sizeof(name), "type %3u", number);
+	assert_made(pheap_type_register(heap, &info));
+}
+
+static void run_make_type(size_t size)
+{
+	static unsigned made;
+
+	(void)size;
+	make_type(++made);
+}
+
+static void run_find_type(size_t size)
+{
+	(void)size;
+	make_type(1);
+}
+
 static const struct op ops[] = {
 	{"reserve and free, 64 B", 0, nothing, run_reserve_and_free, nothing, 64},
 	{"reserve and free, 4 KiB", 0, nothing, run_reserve_and_free, nothing, 4096},
@@ -289,6 +314,8 @@ static const struct op ops[] = {
 	{"named root, made", 1, nothing, run_make_root, run_drop_root, 0},
 	{"named root, found", 0, prepare_root, run_make_root, run_drop_root, 0},
 	{"named root, dropped", 1, prepare_root, run_drop_root, nothing, 0},
+	{"type, made", 1, nothing, run_make_type, nothing, 0},
+	{"type, found", 0, nothing, run_find_type, nothing, 0},
 	{"transaction, empty", 0, nothing, run_empty_tx, nothing, 0},
 	{"transaction, empty, aborted", 0, nothing, run_empty_abort, nothing, 0},
 	{"redo, 1 word", 1, nothing, run_redo_sets, nothing, 1},

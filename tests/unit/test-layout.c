@@ -27,12 +27,21 @@ static void fixed_area(void **state)
 	assert_int_equal(PM_ROOTS, 12288);
 	assert_int_equal(PM_LANE_TABLE, 16384);
 	assert_int_equal(PM_ZONE_TABLE, 24576);
+	assert_int_equal(PM_TYPE_TABLE, 28672);
+	assert_int_equal(PM_TYPE_END, 61440);
 	assert_int_equal(PM_FIXED_END, 65536);
 
 	assert_int_equal(PM_ROOT_SLOTS, 64);
 	assert_int_equal(PM_LANES_MAX, 1024);
 	assert_int_equal(PM_ZONES_MAX, 64);
 	assert_int_equal(PM_ZONE_GRANULES_MAX, 16777216);
+	assert_int_equal(PM_TYPES, 512);
+	assert_int_equal(PM_TYPE_NAME_MAX, 64);
+	assert_int_equal(PM_TYPE_REFS_MAX, 1024);
+	assert_int_equal(PM_TYPE_ARRAY, 1);
+	assert_int_equal(PM_TYPE_COUNTED, 2);
+	assert_int_equal(PM_TYPE_CALLBACK, 4);
+	assert_int_equal(PM_TYPE_WEAK, 1);
 
 	/* Each area ends before the next begins. */
 	assert_true(PM_SUPER_A + sizeof(struct pm_super) <= PM_SUPER_B);
@@ -40,7 +49,9 @@ static void fixed_area(void **state)
 	assert_true(PM_STATE + sizeof(struct pm_state) <= PM_ROOTS);
 	assert_true(PM_ROOTS + PM_ROOT_SLOTS * sizeof(struct pm_root) <= PM_LANE_TABLE);
 	assert_true(PM_LANE_TABLE + PM_LANES_MAX * 8 <= PM_ZONE_TABLE);
-	assert_true(PM_ZONE_TABLE + PM_ZONES_MAX * sizeof(struct pm_zone) <= PM_FIXED_END);
+	assert_true(PM_ZONE_TABLE + PM_ZONES_MAX * sizeof(struct pm_zone) <= PM_TYPE_TABLE);
+	assert_true(PM_TYPE_TABLE + PM_TYPES * sizeof(struct pm_type) <= PM_TYPE_END);
+	assert_true(PM_TYPE_END <= PM_FIXED_END);
 }
 
 static void super(void **state)
@@ -106,6 +117,18 @@ static void tables(void **state)
 	FIELD(pm_zone, levels, 36, 4);
 	FIELD(pm_zone, reserved, 40, 16);
 	FIELD(pm_zone, sum, 56, 8);
+
+	SIZE(pm_type, 64);
+	FIELD(pm_type, ref, 0, 8);
+	FIELD(pm_type, size, 8, 8);
+	FIELD(pm_type, version, 16, 4);
+	FIELD(pm_type, flags, 20, 4);
+	FIELD(pm_type, nrefs, 24, 4);
+	FIELD(pm_type, bytes, 28, 4);
+	FIELD(pm_type, reserved, 32, 24);
+	FIELD(pm_type, sum, 56, 8);
+	SIZE(pm_descriptor, 8);
+	FIELD(pm_descriptor, sum, 0, 8);
 }
 
 static void spans(void **state)
