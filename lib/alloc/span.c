@@ -586,8 +586,7 @@ void ph_span_end(struct pheap *heap, struct ph_slab *slab)
 
 /* ---- from media ------------------------------------------------------------------------ */
 
-/* What a descriptor must look like to be believed; check.c looks at the rest. */
-static bool believable(const struct ph_zone *zone, const struct pm_span *span, uint32_t granule)
+bool ph_span_believable(const struct pm_zone *zone, const struct pm_span *span, uint32_t granule)
 {
 	if (!span->granules || span->granules > zone->granules - granule)
 		return false;
@@ -639,7 +638,7 @@ static struct ph_slab *load_span(struct pheap *heap, uint32_t granule)
 	count_lines(zone, 1); /* the descriptor */
 	/* D3, for a sparse copy of the file: its holes get blocks before they are touched.
 	 * H1, on damaged media: a descriptor over free granules is not believed. */
-	if (back_granules(heap, granule, 1) || !believable(zone, span, granule) ||
+	if (back_granules(heap, granule, 1) || !ph_span_believable(zone->pm, span, granule) ||
 	    !unmapped(zone, granule, span->granules) ||
 	    !ph_tree_all_taken(&tree, granule, span->granules) || back_span(heap, granule, span))
 		return NULL;

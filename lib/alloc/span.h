@@ -137,6 +137,15 @@ static inline bool ph_object_find(struct pheap *heap, uint64_t offset, struct ph
 	return object->index < PH_SEEN(slab, objects) && offset < object->start + size;
 }
 
+/* Does a descriptor look as one must, to be believed? The checker looks at the rest. */
+bool ph_span_believable(const struct pm_zone *zone, const struct pm_span *span, uint32_t granule);
+
+/* Objects in the span of a believable descriptor of a slab. */
+static inline uint32_t ph_span_objects(const struct pm_span *span)
+{
+	return ph_classes[span->size_class].objects;
+}
+
 /* Let objects of a slab go to this cache when its thread frees them; central.lock. */
 void ph_span_set_home(struct pheap *heap, const struct ph_slab *slab, const struct ph_tcache *home);
 
