@@ -16,6 +16,7 @@
 #include "pool.h"
 #include "recovery/check.h"
 #include "recovery/replay.h"
+#include "recovery/traced.h"
 #include "sum.h"
 
 /* Data of large pools begins at a multiple of this, for huge pages. */
@@ -409,6 +410,8 @@ static int verify_mapping(struct ph_file *copy, const char *path, struct pheap_c
 
 	if (!err && state->status != PM_STATUS_CLEAN)
 		err = ph_recover(&pm, &count, NULL, copy->base, copy->size, &done);
+	if (!err && super.incompat & PM_INCOMPAT_TRACED && state->status != PM_STATUS_CLEAN)
+		err = ph_traced_settle(copy->base, copy->size);
 	if (err == -EUCLEAN || err == -EPROTONOSUPPORT) {
 		report_refusal(result, fn, arg);
 		if (err == -EPROTONOSUPPORT)

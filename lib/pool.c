@@ -4,7 +4,7 @@
  * PROTOCOL of open for writing, with what a crash after each step leaves
  *   1 lock, map, validate superblocks, state, zone and lane tables: no store
  *   2 a pool marked PROCESS by this boot is flushed as a whole
- *   3 recovery (replay.h): may run again
+ *   3 recovery (replay.h; of traced pools recovery/traced.h): may run again
  *   4 for PROCESS the boot id, in the state line; FENCE: orders what 2 flushed before
  *     the status, and what 3 wrote before the epoch
  *   5 status, then the new epoch, in the same line; superblocks (format.h); flush;
@@ -32,6 +32,7 @@
 #include "place.h"
 #include "recovery/check.h"
 #include "recovery/replay.h"
+#include "recovery/traced.h"
 #include "tx/lane.h"
 #include "tx/tx.h"
 #include "volatile.h"
@@ -177,26 +178,35 @@ static int check_unflushed(struct pheap *heap, const char *path, unsigned flags)
 			path);
 }
 
+/* Step 3: of the heap's own copy, where it is open for reading only. */
+static int recover_content(struct pheap *heap, const char *name)
+{
+	struct ph_persist *pm = heap->readonly ? &heap->pm : &heap->media;
+	struct ph_file none = {.fd = -1}, *file = heap->readonly ? &none : &heap->file;
+
+	if (heap->traced && heap->recovered)
+		return ph_traced_recover(pm, &heap->count, file, name, heap->view.base,
+					 heap->view.size);
+	/* Which also verifies the lanes of a pool that was closed cleanly. */
+	return ph_recover(pm, &heap->count, file->fd < 0 ? NULL : file, heap->view.base,
+			  heap->view.size, NULL);
+}
+
 /* Steps 2 to 5. */
-static int recover(struct pheap *heap)
+static int recover(struct pheap *heap, const char *name)
 {
 	struct pm_state *state = heap->state;
 	int err = 0;
 
 	heap->recovered = state->status != PM_STATUS_CLEAN;
-	if (heap->traced && heap->recovered)
-		return ph_error(ENOTSUP, "a traced pool that was not closed cleanly cannot be "
-					 "recovered yet");
 	if (heap->readonly)
-		return ph_recover(&heap->pm, &heap->count, NULL, heap->view.base, heap->view.size,
-				  NULL);
+		return recover_content(heap, name);
 	/* D3, for a sparse copy of the file: what open itself touches. */
 	err = ph_format_back(&heap->file);
 	if (!err && state->status == PM_STATUS_PROCESS && heap->durability == PHEAP_POWER)
 		err = ph_file_write_back(&heap->file, &heap->media, &heap->count);
-	if (!err) /* which also verifies the lanes of a pool that was closed cleanly */
-		err = ph_recover(&heap->media, &heap->count, heap->file.fd < 0 ? NULL : &heap->file,
-				 heap->view.base, heap->view.size, NULL);
+	if (!err)
+		err = recover_content(heap, name);
 	return err ? err : start_epoch(heap);
 }
 
@@ -219,7 +229,7 @@ static int attach(struct pheap *heap, const char *name, const struct pheap_optio
 	if (!err)
 		err = check_unflushed(heap, name, opts->flags);
 	if (!err)
-		err = recover(heap);
+		err = recover(heap, name);
 	return err ? err : ph_heap_attach(heap);
 }
 

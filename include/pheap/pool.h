@@ -165,7 +165,8 @@ PHEAP_API pheap_t *pheap_create(const char *path, const struct pheap_options *op
  * Open an existing pool, and recover it if it was not closed cleanly. What had
  * been published is there, what had not is free, and an open transaction is
  * rolled back. Takes time in the number of lanes and unsettled log bytes, not
- * in the size of the pool or the number of its objects.
+ * in the size of the pool or the number of its objects. A traced pool that was not closed
+ * cleanly takes time in the number of objects that can be reached, too (see PHEAP_TRACED).
  *
  * opts: may be NULL. A pool is open in one process for writing, or in many
  * read-only: EBUSY otherwise. Two copies of a pool may be open at once, in one
@@ -180,7 +181,8 @@ PHEAP_API pheap_t *pheap_open(const char *path, const struct pheap_options *opts
 
 /*
  * Settle and close a heap, and mark its pool as closed cleanly. Objects that
- * are reserved but not published are free again. Threads whose caches still
+ * are reserved but not published are free again; in a traced pool, where that is not known,
+ * they stay allocated. Threads whose caches still
  * hold memory of this heap need not have ended, but no thread may be in a call
  * on it, nor make one later.
  *

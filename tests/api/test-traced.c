@@ -276,6 +276,50 @@ static void no_fences(void **state)
 	assert_int_equal(close_and_count(), 0);
 }
 
+/* ---- crashes ------------------------------------------------------------------- */
+
+/* What is linked is there, what is not is free; in the crashed copy of the open pool. */
+static void recover_leaves(void **state)
+{
+	pheap_t *copy, *kept;
+	char name[16];
+
+	(void)state;
+	begin();
+	for (unsigned i = 0; i < ELEMENTS(sizes); i++) {
+		pheap_ref *slot;
+
+		snprintf(name, sizeof(name), "root %u", i);
+		slot = assert_made(pheap_named_root(heap, name));
+		assert_ok(pheap_publish(heap, slot, reserved(sizes[i], i), 0));
+		for (unsigned j = 0; j < (sizes[i] < 100000 ? 20 : 3); j++)
+			reserved(sizes[i], 77); /* linked nowhere */
+	}
+	copy = crash_pool("p");
+	assert_true(info_of(copy).recovered);
+	kept = heap;
+	heap = copy;
+	assert_int_equal(published(), ELEMENTS(sizes));
+	for (unsigned i = 0; i < ELEMENTS(sizes); i++) {
+		pheap_ref *slot;
+
+		snprintf(name, sizeof(name), "root %u", i);
+		slot = assert_made(pheap_find_root(heap, name));
+		assert_true(has_pattern(pheap_ptr(heap, *slot), sizes[i], i));
+		if (i % 2)
+			assert_ok(pheap_retire(heap, slot));
+		else
+			assert_ok(pheap_alloc_into(heap, pheap_named_root(heap, "more"), sizes[i],
+						   NULL));
+		if (i % 2 == 0)
+			assert_ok(pheap_retire(heap, pheap_find_root(heap, "more")));
+	}
+	check_structure();
+	close_pool(heap);
+	heap = kept;
+	close_pool(heap);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -286,6 +330,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(publish_and_retire),
 		cmocka_unit_test(misuse),
 		cmocka_unit_test(no_fences),
+		cmocka_unit_test(recover_leaves),
 	};
 
 	test_init(argc, argv);

@@ -331,6 +331,17 @@ static const struct op ops[] = {
 	{"undo, 8 ranges of 64 B, aborted", 3, nothing, run_undo_abort, nothing, 8},
 	{"persist, 64 B", 1, reserve, run_persist, free_reserved, 64},
 	{"persist, 4 KiB", 1, reserve, run_persist, free_reserved, 4096},
+	/* From here on in a traced pool, where a bit of a bitmap is in no record. */
+	{"traced: reserve and free, 64 B", 0, nothing, run_reserve_and_free, nothing, 64},
+	{"traced: reserve and free, 4 KiB", 0, nothing, run_reserve_and_free, nothing, 4096},
+	{"traced: reserve and free, 1 MiB", 0, nothing, run_reserve_and_free, nothing, 1 << 20},
+	{"traced: publish, 64 B", 1, reserve, run_publish, clear_slots, 64},
+	{"traced: publish, 4 KiB", 2, reserve, run_publish, clear_slots, 4096},
+	{"traced: retire, 64 B", 1, fill_one, run_retire, nothing, 64},
+	{"traced: replace, 64 B", 1, fill_one_and_reserve, run_replace, clear_slots, 64},
+	{"traced: set", 1, nothing, run_set, nothing, 0},
+	{"traced: redo, 8 objects of 64 B", 2, nothing, run_redo_allocs, clear_slots, 8},
+	{"traced: redo, 8 retired", 1, fill_eight, run_redo_retires, nothing, 64},
 };
 
 /* ---- measuring ---------------------------------------------------------------- */
@@ -355,12 +366,17 @@ static struct pmem_calls executed(void)
 
 static const size_t slab_sizes[] = {16, 64, 256, 320, 4096};
 
-static void begin(void)
+static bool is_traced(const struct op *op)
+{
+	return !strncmp(op->name, "traced", 6);
+}
+
+static void begin_in(pheap_t *pool)
 {
 	char name[16];
 	size_t i;
 
-	heap = make_pool("p", POOL);
+	heap = pool;
 	fill_pattern(content, sizeof(content), 99);
 	assert_ok(pheap_alloc_into(heap, pheap_root(heap), SLOTS * 8, NULL));
 	slots = pheap_ptr(heap, *pheap_root(heap));
@@ -372,6 +388,20 @@ static void begin(void)
 		assert_ok(pheap_alloc_into(heap, assert_made(pheap_named_root(heap, name)),
 					   slab_sizes[i], NULL));
 	}
+}
+
+static void begin(void)
+{
+	begin_in(make_pool("p", POOL));
+}
+
+static void begin_traced(void)
+{
+	struct pheap_options options = options_of(POOL);
+
+	options.flags |= PHEAP_TRACED;
+	unlink(scratch("p"));
+	begin_in(assert_made(pheap_create(scratch("p"), &options)));
 }
 
 /* Were as many instructions executed as calls were made? */
@@ -484,8 +514,13 @@ static void table(void **state)
 
 	(void)state;
 	begin();
-	for (i = 0; i < ELEMENTS(ops); i++)
+	for (i = 0; i < ELEMENTS(ops); i++) {
+		if (is_traced(&ops[i]) && !info_of(heap).traced) {
+			close_pool(heap);
+			begin_traced();
+		}
 		measure(&ops[i], &costs[i]);
+	}
 	close_pool(heap);
 
 	file = fopen(update ? golden_path : scratch("fences"), "w");

@@ -1,0 +1,197 @@
+/*
+ * traced.c - recovery of traced pools. See traced.h.
+ */
+#include "traced.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "file.h"
+#include "memory.h"
+#include "reclaim/mark.h"
+#include "replay.h"
+#include "types.h"
+
+static const struct pm_zone *zone_of(const char *base)
+{
+	return (const struct pm_zone *)(const void *)(base + PM_ZONE_TABLE);
+}
+
+/* ---- types --------------------------------------------------------------------------- */
+
+/* No program has given a callback yet: what needs one is taken word by word. */
+static void mark_types(const struct ph_types *types, struct ph_mark_type *to)
+{
+	to[0] = (struct ph_mark_type){.size = 8};
+	for (uint32_t id = 1; id < PM_TYPES; id++) {
+		const struct pheap_type *type = types->entry[id];
+
+		to[id] = (struct ph_mark_type){.flags = PH_MARK_CONSERVATIVE, .size = 8};
+		if (!type || type->flags & PHEAP_TYPE_CALLBACK)
+			continue;
+		to[id] = (struct ph_mark_type){
+			.refs = type->refs,
+			.nrefs = type->nrefs,
+			.flags = type->flags & PHEAP_TYPE_ARRAY ? PH_MARK_ARRAY : 0,
+			.size = type->size,
+		};
+	}
+}
+
+/* The part of a heap that reading the type table needs. */
+static struct pheap *reader_of(char *base, uint64_t size)
+{
+	struct pheap *reader = calloc(1, sizeof(*reader));
+	const struct pm_zone *zone = zone_of(base);
+
+	if (!reader)
+		return ph_null(ENOMEM, "no memory for recovery");
+	reader->view = (struct pheap_view){base, size};
+	reader->readonly = true;
+	reader->file.fd = -1;
+	reader->zone.pm = zone;
+	reader->zone.data = zone->data;
+	reader->zone.granules = zone->granules;
+	reader->zone.bytes = (uint64_t)zone->granules * PM_GRANULE;
+	return reader;
+}
+
+/* ---- reach ------------------------------------------------------------------------------ */
+
+static int reach(struct pheap *reader, struct ph_marker **marker)
+{
+	struct ph_mark_type types[PM_TYPES];
+	struct ph_mark_setup setup = {
+		.base = reader->view.base,
+		.zone = reader->zone.pm,
+		.types = types,
+		.ntypes = PM_TYPES,
+		.flags = PH_MARK_PLACES | PH_MARK_STRICT,
+	};
+	int err;
+
+	mark_types(reader->types, types);
+	err = ph_marker_make(&setup, marker);
+	if (err)
+		return err;
+	ph_mark_fixed_roots(*marker);
+	err = ph_mark_run(*marker);
+	if (err)
+		ph_marker_free(*marker);
+	return err;
+}
+
+int ph_traced_reach(char *base, uint64_t size, struct ph_marker **marker)
+{
+	struct pheap *reader = reader_of(base, size);
+	int err = reader ? ph_types_attach(reader) : -ENOMEM;
+
+	if (!err)
+		err = reach(reader, marker);
+	if (reader)
+		ph_types_detach(reader);
+	free(reader);
+	return err;
+}
+
+/* ---- bitmaps ------------------------------------------------------------------------------ */
+
+/* Words that are right already, as most are in a pool that was closed not long ago, are
+ * not stored; a line that has others is flushed. */
+static void rebuild_span(struct ph_persist *pm, struct ph_count *count, char *base,
+			 const struct ph_marker *marker, const struct ph_mark_span *span)
+{
+	uint64_t *bitmap = (uint64_t *)(void *)(base + span->bits);
+	uint32_t n = (span->objects + 63) / 64, dirty = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t word = ph_mark_marked(marker, span, i);
+
+		if (bitmap[i] != word) {
+			ph_store64(pm, &bitmap[i], word);
+			dirty = 1;
+		}
+		if (dirty && (i % 8 == 7 || i + 1 == n)) {
+			ph_flush(pm, count, &bitmap[i / 8 * 8], (i % 8 + 1) * 8);
+			dirty = 0;
+		}
+	}
+}
+
+int ph_traced_rebuild(struct ph_persist *pm, struct ph_count *count, const struct ph_file *file,
+		      char *base, const struct ph_marker *marker)
+{
+	struct ph_mark_span span;
+	int err;
+
+	for (uint32_t g = 0; ph_mark_next_span(marker, g, &span);
+	     g = span.granule + span.granules) {
+		/* D3, for a sparse copy of the file. */
+		if (file && (err = ph_memory_back(file, span.bits, PM_BITMAP_BYTES)))
+			return err;
+		rebuild_span(pm, count, base, marker, &span);
+	}
+	return 0;
+}
+
+/* ---- recovery ------------------------------------------------------------------------------ */
+
+static int reach_and_rebuild(struct ph_persist *pm, struct ph_count *count, char *base,
+			     uint64_t size)
+{
+	struct ph_marker *marker;
+	int err = ph_traced_reach(base, size, &marker);
+
+	if (err)
+		return err;
+	err = ph_traced_rebuild(pm, count, NULL, base, marker);
+	ph_marker_free(marker);
+	return err;
+}
+
+int ph_traced_settle(char *base, uint64_t size)
+{
+	struct pm_state *state = (struct pm_state *)(void *)(base + PM_STATE);
+	struct ph_persist pm = {.backend = PH_NONE};
+	struct ph_count count = {0};
+	int err = reach_and_rebuild(&pm, &count, base, size);
+
+	if (!err)
+		state->status = PM_STATUS_CLEAN;
+	return err;
+}
+
+/* Step 1 with the marker, in the copy. */
+static int judge(struct ph_file *copy, struct ph_marker **marker)
+{
+	struct ph_persist pm = {.backend = PH_NONE};
+	struct ph_count count = {0};
+	int err = ph_recover(&pm, &count, NULL, copy->base, copy->size, NULL);
+
+	return err ? err : ph_traced_reach(copy->base, copy->size, marker);
+}
+
+int ph_traced_recover(struct ph_persist *pm, struct ph_count *count, const struct ph_file *file,
+		      const char *path, char *base, uint64_t size)
+{
+	struct ph_file copy = {.fd = file->fd, .size = file->size, .readonly = true};
+	struct ph_marker *marker = NULL;
+	int err;
+
+	if (file->fd < 0) {
+		err = ph_recover(pm, count, NULL, base, size, NULL);
+		return err ? err : reach_and_rebuild(pm, count, base, size);
+	}
+	err = ph_file_map(&copy, path);
+	if (!err)
+		err = judge(&copy, &marker);
+	if (!err)
+		err = ph_recover(pm, count, file, base, size, NULL); /* step 2 */
+	if (!err)
+		err = ph_traced_rebuild(pm, count, file, base, marker);
+	if (marker)
+		ph_marker_free(marker);
+	if (copy.base)
+		munmap(copy.base, copy.size);
+	return err;
+}
