@@ -23,6 +23,7 @@
 #include <pheap/region.h>
 
 #include <pheap/check.h>
+#include <pheap/debug.h>
 #include <pheap/stats.h>
 
 #endif

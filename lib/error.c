@@ -9,9 +9,11 @@
 
 /* Long enough for a path and two sentences; a longer message is cut. */
 static __thread char message[512];
+static __thread const char *longer; /* that is it instead; NULL: none */
 
 static void keep(const char *format, va_list args)
 {
+	longer = NULL;
 	vsnprintf(message, sizeof(message), format, args);
 }
 
@@ -36,7 +38,13 @@ void *ph_null(int code, const char *format, ...)
 	return NULL;
 }
 
+int ph_error_text(int code, const char *text)
+{
+	longer = text;
+	return -code;
+}
+
 PHEAP_API const char *pheap_errormsg(void)
 {
-	return message;
+	return longer ? longer : message;
 }

@@ -16,6 +16,9 @@
 int ph_error(int code, const char *format, ...) __attribute__((format(printf, 2, 3), cold));
 void *ph_null(int code, const char *format, ...) __attribute__((format(printf, 2, 3), cold));
 
+/* With a message that is longer, and stays where it is. */
+int ph_error_text(int code, const char *text) __attribute__((cold));
+
 /* NULL and errno for a negative code whose message was kept already. */
 static inline void *ph_null_code(int negative)
 {

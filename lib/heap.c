@@ -5,6 +5,7 @@
 
 #include <sys/mman.h>
 
+#include "alloc/debug.h"
 #include "alloc/large.h"
 #include "alloc/span.h"
 #include "dram.h"
@@ -36,6 +37,7 @@ void ph_heap_before_fork(struct pheap *heap)
 	for (unsigned cls = 0; cls < PH_CLASSES; cls++)
 		ph_bitlock_take(&heap->central[cls].lock);
 	pthread_mutex_lock(&heap->large_lock);
+	ph_debug_hold(heap);
 	ph_dram_hold();
 }
 
@@ -43,6 +45,7 @@ void ph_heap_before_fork(struct pheap *heap)
 void ph_heap_after_fork(struct pheap *heap, bool child)
 {
 	ph_dram_let_go();
+	ph_debug_let_go(heap);
 	if (child) {
 		init_locks(heap);
 	} else {
@@ -68,6 +71,7 @@ struct pheap *ph_heap_new(void)
 
 void ph_heap_delete(struct pheap *heap)
 {
+	ph_debug_fini(heap);
 	ph_tx_delete_all(heap);
 	ph_zone_detach(heap);
 	ph_types_detach(heap);

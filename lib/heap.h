@@ -322,7 +322,7 @@ struct ph_file {
 
 struct pheap {
 	struct pheap_view view;	 /* must be first: pheap/ref.h */
-	uint64_t id;		 /* unique in the process, never reused */
+	uint64_t fast_id;	 /* id, or in debug mode one that no thread's ph_tls has */
 	struct ph_persist pm;	 /* of records and stores, at the heap's durability */
 	struct ph_persist media; /* what reaches media whatever the durability: state */
 	struct ph_source source; /* file.source, where it is the program's */
@@ -379,6 +379,8 @@ struct pheap {
 	uint32_t kept;		  /* granules of slabs in PH_BIN_EMPTY; atomic */
 	uint32_t kept_hand;	  /* class that gave one back last; atomic */
 	struct ph_count count;	  /* of threads that have ended or have no cache, of open */
+	struct ph_debug *debug;	  /* NULL: not in debug mode (alloc/debug.h) */
+	uint64_t id;		  /* unique in the process, never reused */
 	struct pheap *next;	  /* registry */
 };
 

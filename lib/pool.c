@@ -435,7 +435,7 @@ static int settle_and_mark(struct pheap *heap)
 PHEAP_API int pheap_close(pheap_t *heap)
 {
 	PH_NO_CANCEL;
-	int err = 0;
+	int err = 0, found = 0;
 
 	if (!heap)
 		return 0;
@@ -450,8 +450,12 @@ PHEAP_API int pheap_close(pheap_t *heap)
 		err = -EIO;
 	else if (!heap->readonly && heap->durability != PHEAP_VOLATILE)
 		err = settle_and_mark(heap);
+	if (heap->debug)
+		found = pheap_debug_check(heap);
 	ph_pool_abandon(heap);
-	return err && err != -EUCLEAN
+	if (!err)
+		return found;
+	return err != -EUCLEAN
 		       ? ph_error(EIO,
 				  "pheap_close: writing the pool back failed: it is not marked "
 				  "clean, and is recovered at the next open")

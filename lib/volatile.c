@@ -3,6 +3,7 @@
  */
 #include "volatile.h"
 
+#include "alloc/debug.h"
 #include "alloc/decay.h"
 #include "memory.h"
 
@@ -35,7 +36,7 @@ int ph_volatile_check(const char *what, const struct pheap_memory *memory)
 		return ph_error(EINVAL,
 				"%s: memory->get is to see to huge pages and nodes by itself",
 				what);
-	return 0;
+	return ph_debug_check_options(what, memory->debug);
 }
 
 static int get_memory(struct pheap *heap, uint64_t size, const struct pheap_memory *memory)
@@ -74,8 +75,14 @@ int ph_volatile_map(struct pheap *heap, uint64_t size, const struct pheap_memory
 int ph_volatile_start(struct pheap *heap, const struct pheap_memory *memory)
 {
 	struct ph_zone *zone = &heap->zone;
+	int err;
 
 	memory = memory ? memory : &none;
+	if (memory->debug) {
+		err = ph_debug_start(heap, memory->debug, !memory->get);
+		if (err)
+			return err;
+	}
 	if (memory->limit)
 		zone->limit = memory->limit / PM_GRANULE;
 	if (memory->flags & PHEAP_PURGE)

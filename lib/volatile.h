@@ -13,7 +13,7 @@ int ph_volatile_check(const char *what, const struct pheap_memory *memory);
 /* Get the memory: in heap->file. */
 int ph_volatile_map(struct pheap *heap, uint64_t size, const struct pheap_memory *memory);
 
-/* After the zone is attached: limit, prefault, purge. */
+/* After the zone is attached: debug mode, limit, prefault, purge. */
 int ph_volatile_start(struct pheap *heap, const struct pheap_memory *memory);
 
 #endif

@@ -111,6 +111,8 @@ enum {
 	PHEAP_PURGE = 1u << 4,
 };
 
+struct pheap_debug;
+
 /*
  * How a volatile heap has its memory. All zero: anonymous memory, which is resident
  * from when it is touched until the heap is closed.
@@ -136,6 +138,7 @@ struct pheap_memory {
 	int (*commit)(void *arg, void *range, size_t bytes);
 	int (*purge)(void *arg, void *range, size_t bytes);
 	void *arg;
+	const struct pheap_debug *debug; /* find and report misuse (pheap/debug.h); NULL: no */
 };
 
 struct pheap_options {
@@ -189,7 +192,8 @@ PHEAP_API pheap_t *pheap_open(const char *path, const struct pheap_options *opts
  * NULL is accepted. With a transaction still open: EBUSY, the heap stays open.
  * EIO: the final write-back failed; the heap is closed, the pool is not marked
  * clean, and the next open recovers it. EUCLEAN: somebody has truncated the file; the
- * heap is closed, and nothing more was written. In the child of a fork: EINVAL.
+ * heap is closed, and nothing more was written. In the child of a fork: EINVAL, and also
+ * where debug mode (pheap/debug.h) has found something, now or before: the heap is closed.
  */
 PHEAP_API int pheap_close(pheap_t *heap);
 

@@ -2,6 +2,8 @@
  * alloc.c - reserve, resize and free what is not published: the public side of
  * the allocator.
  */
+#include "block.h"
+#include "debug.h"
 #include "large.h"
 #include "slab.h"
 #include "span.h"
@@ -30,15 +32,11 @@ static void *alloc_large(struct pheap *heap, uint64_t size)
 	return err ? ph_null_code(err) : ph_at(heap, slab->start);
 }
 
-/* The magazine was empty, or this thread has none. */
-static __attribute__((noinline)) void *alloc_refill(struct pheap *heap, unsigned cls)
+static void *reserve_class(struct pheap *heap, unsigned cls)
 {
-	int err = ph_heap_writable(heap, "pheap_alloc");
-	struct ph_tcache *cache = err ? NULL : ph_tcache_get(heap);
+	struct ph_tcache *cache = ph_tcache_get(heap);
 	struct ph_cached object;
 
-	if (err)
-		return ph_null_code(err);
 	if (!cache)
 		return NULL;
 	if (cache->mag[cls].top == cache->mag[cls].base && !ph_tcache_refill(cache, cls)) {
@@ -52,17 +50,29 @@ static __attribute__((noinline)) void *alloc_refill(struct pheap *heap, unsigned
 	return object.ptr;
 }
 
-static inline void *alloc_class(struct pheap *heap, unsigned cls)
+/* The magazine was empty, this thread has none, or the heap is in debug mode. */
+static __attribute__((noinline)) void *alloc_refill(struct pheap *heap, size_t size, unsigned cls,
+						    size_t alignment)
+{
+	int err = ph_heap_writable(heap, "pheap_alloc");
+
+	if (err)
+		return ph_null_code(err);
+	return ph_unlikely(heap->debug != NULL) ? ph_debug_alloc(heap, alignment, size)
+						: reserve_class(heap, cls);
+}
+
+static inline void *alloc_class(struct pheap *heap, size_t size, unsigned cls, size_t alignment)
 {
 	struct ph_magazine *mag;
 	struct ph_cached *top;
 
-	if (ph_unlikely(ph_tls.id != heap->id))
-		return alloc_refill(heap, cls);
+	if (ph_unlikely(ph_tls.id != heap->fast_id))
+		return alloc_refill(heap, size, cls, alignment);
 	mag = &ph_tls.cache->mag[cls];
 	top = mag->top;
 	if (ph_unlikely(top == mag->base))
-		return alloc_refill(heap, cls);
+		return alloc_refill(heap, size, cls, alignment);
 	mag->top = --top;
 	ph_set_state(top->state, PH_RESERVED);
 	return top->ptr;
@@ -80,9 +90,11 @@ static __attribute__((noinline)) void *alloc_slow(struct pheap *heap, size_t ali
 		return ph_null(EINVAL, "pheap_alloc: size is 0");
 	if (size > PHEAP_MAX_SIZE)
 		return ph_null(ENOSPC, "pheap_alloc: %zu bytes are more than any pool has", size);
+	if (ph_unlikely(heap->debug != NULL))
+		return ph_debug_alloc(heap, alignment, size);
 	cls = ph_medium_class(size);
 	if (cls < PH_CLASSES && ph_classes[cls].size % alignment == 0)
-		return alloc_class(heap, cls);
+		return alloc_class(heap, size, cls, alignment);
 	return alloc_large(heap, size);
 }
 
@@ -92,9 +104,9 @@ static __attribute__((noinline)) void *alloc_slow(struct pheap *heap, size_t ali
 PHEAP_API FROM_A_LINE void *pheap_alloc(pheap_t *heap, size_t size)
 {
 	if (ph_likely(heap && size - 1 < PH_TINY_MAX))
-		return alloc_class(heap, ph_tiny_class[(size - 1) / 8 + 1]);
+		return alloc_class(heap, size, ph_tiny_class[(size - 1) / 8 + 1], 1);
 	if (ph_likely(heap && size - 1 < PH_SMALL_MAX))
-		return alloc_class(heap, ph_class_of(size));
+		return alloc_class(heap, size, ph_class_of(size), 1);
 	return alloc_slow(heap, 1, size);
 }
 
@@ -121,7 +133,24 @@ PHEAP_API void *pheap_aligned_alloc(pheap_t *heap, size_t alignment, size_t size
 	/* The tightest class whose objects all lie at a multiple of alignment. */
 	for (cls = ph_class_of(size); ph_classes[cls].size % alignment; cls++)
 		;
-	return alloc_class(heap, cls);
+	return alloc_class(heap, size, cls, alignment);
+}
+
+void *ph_block_alloc(struct pheap *heap, uint64_t alignment, uint64_t bytes, bool span)
+{
+	struct ph_slab *slab;
+	unsigned cls;
+	int err;
+
+	if (!span && bytes <= PH_SMALL_MAX && alignment <= PM_GRANULE) {
+		for (cls = ph_class_of(bytes); ph_classes[cls].size % alignment; cls++)
+			;
+		return reserve_class(heap, cls);
+	}
+	if (alignment <= PM_GRANULE)
+		return alloc_large(heap, bytes);
+	err = ph_large_reserve_aligned(heap, bytes, alignment, &slab);
+	return err ? ph_null_code(err) : ph_at(heap, slab->start);
 }
 
 /* ---- free ------------------------------------------------------------------------- */
@@ -186,6 +215,8 @@ static __attribute__((noinline)) int free_slow(struct pheap *heap, void *ptr)
 	if (ph_unlikely(!heap || ph_tls.id != heap->id) &&
 	    (err = ph_heap_writable(heap, "pheap_free")))
 		return err;
+	if (ph_unlikely(heap->debug != NULL))
+		return ph_debug_free(heap, ptr);
 	cache = ph_tcache_get(heap);
 	if (heap->traced && (err = ph_traced_find_logged(heap, ptr, &object))) {
 		if (err < 0)
@@ -196,6 +227,11 @@ static __attribute__((noinline)) int free_slow(struct pheap *heap, void *ptr)
 	if (ph_unlikely((err = ph_reserved_find(heap, "pheap_free", ptr, &object))))
 		return err;
 	return free_object(heap, cache, &object);
+}
+
+void ph_block_free(struct pheap *heap, const struct ph_object *object)
+{
+	free_object(heap, ph_tcache_get(heap), object);
 }
 
 /* The slab is another thread's, or the magazine is full. */
@@ -221,7 +257,7 @@ PHEAP_API FROM_A_LINE int pheap_free(pheap_t *heap, void *ptr)
 	uint64_t inside;
 	uint8_t *state;
 
-	if (ph_unlikely(!heap || ph_tls.id != heap->id))
+	if (ph_unlikely(!heap || ph_tls.id != heap->fast_id))
 		return free_slow(heap, ptr);
 	inside = (uintptr_t)ptr - (uintptr_t)heap->zone.first;
 	if (ph_unlikely(inside >= heap->zone.bytes))
@@ -253,6 +289,8 @@ PHEAP_API size_t pheap_usable_size(pheap_t *heap, const void *ptr)
 	struct ph_object object;
 	int err = ph_heap_usable(heap, "pheap_usable_size");
 
+	if (!err && ph_unlikely(heap->debug != NULL))
+		return ph_debug_size(heap, "pheap_usable_size", ptr);
 	if (!err && ph_object_find(heap, ph_off(heap, ptr), &object) &&
 	    object.start == ph_off(heap, ptr) && ph_state(&object) >= PH_RESERVED)
 		return object.slab->size;
@@ -278,6 +316,8 @@ PHEAP_API void *pheap_realloc(pheap_t *heap, void *ptr, size_t size)
 		err = ph_error(EINVAL, "pheap_realloc: size is 0: use pheap_free()");
 	if (err)
 		return ph_null_code(err);
+	if (ph_unlikely(heap->debug != NULL))
+		return ph_debug_realloc(heap, ptr, size);
 	old = object.slab->size;
 	/* In place while no smaller class than half the block would do. */
 	if (size <= old && size > old / 2)

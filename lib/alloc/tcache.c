@@ -13,6 +13,8 @@
 #include "dram.h"
 #include "tx/lane.h"
 #include "tx/tx.h"
+#include "block.h"
+#include "debug.h"
 #include "decay.h"
 #include "large.h"
 #include "slab.h"
@@ -241,6 +243,7 @@ void ph_registry_add(struct pheap *heap)
 	pthread_once(&once, start);
 	pthread_mutex_lock(&registry);
 	heap->id = ++last;
+	heap->fast_id = heap->debug ? UINT64_MAX : heap->id;
 	heap->next = heaps;
 	heaps = heap;
 	pthread_mutex_unlock(&registry);
@@ -621,7 +624,7 @@ static void retire_uncached(struct pheap *heap, const struct ph_object *object)
 {
 	struct ph_cached cached = {ph_at(heap, object->start), ph_state_of(object)};
 
-	if (ph_logs(&heap->pm) && ph_touched(heap, object->slab) && ph_checkpoint(heap))
+	if (ph_touched(heap, object->slab) && ph_checkpoint(heap))
 		return; /* the heap is read-only now: the object stays as it is */
 	ph_set_state(cached.state, PH_FREE);
 	ph_slab_give(heap, object->slab->cls, &cached, 1);
@@ -633,15 +636,22 @@ void ph_tcache_retire(struct pheap *heap, struct ph_tcache *cache, const struct 
 	struct ph_slab *slab = object->slab;
 	struct ph_waiting *last;
 
+	if (ph_unlikely(!ph_logs(&heap->pm))) { /* nothing is ever in limbo */
+		if (heap->debug)
+			ph_debug_retire(heap, object);
+		else
+			ph_block_free(heap, object);
+		return;
+	}
 	if (slab->kind == PM_KIND_LARGE) {
-		ph_large_free(heap, slab, ph_logs(&heap->pm) && ph_touched(heap, slab));
+		ph_large_free(heap, slab, ph_touched(heap, slab));
 		return;
 	}
 	if (!cache) {
 		retire_uncached(heap, object);
 		return;
 	}
-	if (!ph_logs(&heap->pm) || !ph_touched(heap, slab)) {
+	if (!ph_touched(heap, slab)) {
 		ph_tcache_push(cache, slab, cached);
 		return;
 	}

