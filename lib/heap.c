@@ -34,8 +34,8 @@ static void init_locks(struct pheap *heap)
 void ph_heap_before_fork(struct pheap *heap)
 {
 	pthread_mutex_lock(&heap->zone.lock);
-	for (unsigned cls = 0; cls < PH_CLASSES; cls++)
-		ph_bitlock_take(&heap->central[cls].lock);
+	for (unsigned shape = 0; shape < ph_shapes_used(heap); shape++)
+		ph_bitlock_take(&heap->central[shape].lock);
 	pthread_mutex_lock(&heap->large_lock);
 	ph_debug_hold(heap);
 	ph_dram_hold();
@@ -52,8 +52,8 @@ void ph_heap_after_fork(struct pheap *heap, bool child)
 		pthread_mutex_unlock(&heap->large_lock);
 		pthread_mutex_unlock(&heap->zone.lock);
 	}
-	for (unsigned cls = 0; cls < PH_CLASSES; cls++)
-		ph_bitlock_give(&heap->central[cls].lock, 0);
+	for (unsigned shape = 0; shape < ph_shapes_used(heap); shape++)
+		ph_bitlock_give(&heap->central[shape].lock, 0);
 }
 
 struct pheap *ph_heap_new(void)

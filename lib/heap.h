@@ -16,7 +16,8 @@
  *   registry       heaps of the process and their caches (tcache.c)
  *   tx_lock        handles of transactions
  *   zone.lock      both free-space trees, the span map, births and deaths
- *   central.lock   one a size class: partial slabs
+ *   central.lock   one a shape: partial slabs
+ *   shapes.lock    numbers given to shapes; nothing is taken under it
  *   stripes        in the order of their index
  *   undo.lock      one transaction's saved ranges; nothing is taken under it
  *   checkpoint     one at a time; may be taken under stripes
@@ -72,6 +73,8 @@ struct ph_slab {
 	uint32_t objects;
 	uint8_t kind; /* enum pm_kind */
 	uint8_t cls;
+	uint16_t shape;	 /* of a slab: its type and class (below) */
+	uint32_t type;	 /* of its objects; 0: none. Changes with the span's life only */
 	uint8_t born;	 /* its descriptor is on media; atomic, set under zone.lock */
 	uint8_t pending; /* its birth is in a record being built; zone.lock */
 	uint8_t zero;	 /* its memory was zero when it was reserved, and is if it was not
@@ -106,6 +109,23 @@ struct ph_object {
 	uint64_t start; /* offset of its first byte */
 };
 
+/*
+ * A *shape* is a type and a size class: slabs of one shape have objects of one type and
+ * size, so each has lists and magazines of its own. Those below PH_CLASSES are the classes
+ * of objects without a type; the others are numbered as they are needed, and not kept.
+ */
+#define PH_SHAPES_MAX (PM_TYPES * PH_CLASSES)
+struct ph_shapes {
+	uint64_t lock;			   /* bit lock */
+	uint32_t n;			   /* numbers given; atomic */
+	uint16_t of[PM_TYPES][PH_CLASSES]; /* 0: none yet; atomic. Of no type: not used */
+	struct {
+		uint16_t type;
+		uint8_t cls;
+	} shape[PH_SHAPES_MAX];
+};
+_Static_assert(PH_SHAPES_MAX < UINT16_MAX, "ph_slab.shape");
+
 /* Slabs with bits in avail that no thread owns, by how much of them is available;
  * the last list has those of which everything is. */
 #define PH_BINS 8u
@@ -118,7 +138,7 @@ struct ph_shelf {
 	struct ph_slab *bin[PH_BINS + 1];
 };
 
-/* A size class: where magazines are filled from and drained to. */
+/* A shape: where magazines are filled from and drained to. */
 struct ph_central {
 	uint64_t lock; /* bit lock */
 	struct ph_shelf shelf[PH_SHELVES];
@@ -137,7 +157,7 @@ struct ph_granule {
 	 * frees them. Compared, never followed: the thread may have ended. Atomic. */
 	const struct ph_tcache *home;
 	uint32_t before;   /* bytes of the slab before this granule */
-	uint32_t magazine; /* of its class: where in struct ph_tcache */
+	uint32_t magazine; /* of its shape: where in struct ph_tcache */
 };
 
 /* Room for the objects of a slab and one more, in units of 64: from 1 to this, less one. */
@@ -231,7 +251,7 @@ struct ph_cached {
 	uint8_t *state;
 };
 
-/* The objects of a class from base up to top are free; room ends at limit. */
+/* The objects of a shape from base up to top are free; room ends at limit. */
 struct ph_magazine {
 	struct ph_cached *top, *base, *limit;
 	struct ph_slab *own; /* the slab that it is filled from */
@@ -274,18 +294,19 @@ struct ph_tcache {
 	uint8_t shelf;	     /* where its slabs are put */
 	uint32_t slots;	     /* room in magazines */
 	uint32_t denied;     /* times that a magazine could not grow */
-	uint32_t hand;	     /* class whose magazine was last made smaller for another */
+	uint32_t hand;	     /* shape whose magazine was last made smaller for another */
 	uint64_t idle_due;   /* when magazines are gone over next (ph_decay_now) */
 	uint64_t filled[(PH_CLASSES + 63) / 64]; /* a bit a class: filled since the last time */
+	uint32_t shapes; /* those from here on have no magazine with entries */
 	uint32_t away_n;
 	uint64_t away_bytes;
 	struct ph_large_cache large;
-	struct ph_magazine mag[PH_CLASSES];
 	struct ph_cached away[PH_AWAY_MAX];
 	struct ph_waiting limbo[PH_LIMBO_MAX];
+	struct ph_magazine mag[]; /* one a shape: as many as there can be (ph_shapes_max()) */
 };
 _Static_assert(sizeof(struct ph_tcache) + PH_SLOTS_MAX * sizeof(struct ph_cached) +
-			       PH_CLASSES * 16 <
+			       PH_CLASSES * (sizeof(struct ph_magazine) + 16) <
 		       64 << 10,
 	       "DRAM of a thread's cache, with what malloc adds to each magazine");
 
@@ -353,7 +374,8 @@ struct pheap {
 
 	struct ph_zone zone;
 	struct ph_decay decay;
-	struct ph_central central[PH_CLASSES];
+	struct ph_central *central; /* ph_shapes_max() of them, mapped lazily */
+	struct ph_shapes *shapes;   /* mapped lazily; NULL: no types, only classes */
 
 	pthread_mutex_t large_lock;
 	struct ph_slab *large_limbo; /* spans waiting as ph_waiting does; tag in touched */
@@ -377,7 +399,7 @@ struct pheap {
 	uint32_t next_shelf;	  /* of caches, in turn; registry lock */
 	uint32_t sharers;	  /* caches that need more than the least share; atomic */
 	uint32_t kept;		  /* granules of slabs in PH_BIN_EMPTY; atomic */
-	uint32_t kept_hand;	  /* class that gave one back last; atomic */
+	uint32_t kept_hand;	  /* shape that gave one back last; atomic */
 	struct ph_count count;	  /* of threads that have ended or have no cache, of open */
 	struct ph_debug *debug;	  /* NULL: not in debug mode (alloc/debug.h) */
 	uint64_t id;		  /* unique in the process, never reused */
@@ -411,6 +433,28 @@ static inline int ph_heap_writable(const struct pheap *heap, const char *what)
 	if (ph_likely(heap && !heap->forked && !heap->readonly && !ph_persist_error(&heap->pm)))
 		return 0;
 	return ph_heap_refuse(heap, what);
+}
+
+static inline uint32_t ph_shapes_max(const struct pheap *heap)
+{
+	return heap->shapes ? PH_SHAPES_MAX : PH_CLASSES;
+}
+
+/* Shapes that there are. */
+static inline uint32_t ph_shapes_used(const struct pheap *heap)
+{
+	return heap->shapes ? PH_CLASSES + __atomic_load_n(&heap->shapes->n, __ATOMIC_ACQUIRE)
+			    : PH_CLASSES;
+}
+
+static inline unsigned ph_shape_class(const struct pheap *heap, unsigned shape)
+{
+	return shape < PH_CLASSES ? shape : heap->shapes->shape[shape].cls;
+}
+
+static inline uint32_t ph_shape_type(const struct pheap *heap, unsigned shape)
+{
+	return shape < PH_CLASSES ? 0 : heap->shapes->shape[shape].type;
 }
 
 static inline char *ph_at(const struct pheap *heap, uint64_t offset)

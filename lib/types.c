@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "alloc/slab.h"
 #include "alloc/span.h"
 #include "alloc/tcache.h"
 #include "dram.h"
@@ -161,6 +162,14 @@ static int image_of(const struct pheap_type_info *info, struct image *image)
 
 /* ---- in DRAM --------------------------------------------------------------------------- */
 
+static unsigned shape_of(struct pheap *heap, uint32_t id, const struct pm_type *entry)
+{
+	unsigned cls = entry->size <= PH_SMALL_MAX ? ph_class_of(entry->size)
+						   : ph_medium_class(entry->size);
+
+	return entry->flags & PM_TYPE_ARRAY || cls == PH_CLASSES ? 0 : ph_shape(heap, id, cls);
+}
+
 static struct pheap_type *type_of_image(struct pheap *heap, uint32_t id, struct image *image)
 {
 	const uint32_t *offset = offsets_of(image);
@@ -183,6 +192,7 @@ static struct pheap_type *type_of_image(struct pheap *heap, uint32_t id, struct 
 				    .flags = image->entry.flags,
 				    .nrefs = (uint32_t)(weak - refs),
 				    .nweak = n - (uint32_t)(weak - refs),
+				    .shape = shape_of(heap, id, &image->entry),
 				    .size = image->entry.size,
 				    .ref = image->entry.ref,
 				    .refs = refs,
@@ -334,7 +344,7 @@ static int commit_type(struct ph_rec *rec, const struct image *image, uint32_t i
 		ph_rec_content(rec, object->start, image->entry.bytes);
 	if (birth)
 		ph_span_birth(rec, object->slab);
-	ph_rec_bit(rec, object->slab->bits, object->index, true);
+	ph_rec_object(rec, object, true);
 	ph_rec_bytes(rec, entry_offset(id), &image->entry, sizeof(image->entry));
 	if ((err = ph_rec_lock(rec)))
 		return err;
@@ -513,6 +523,26 @@ bool ph_type_keeps(const struct pheap *heap, uint64_t offset)
 		if (heap->types->entry[id] && heap->types->entry[id]->ref == offset)
 			return true;
 	return false;
+}
+
+PHEAP_API pheap_type_t *pheap_type_of(pheap_t *heap, const void *ptr)
+{
+	struct ph_object object;
+	struct pheap_type *type;
+	int err = check_heap(heap, "pheap_type_of");
+	uint32_t id;
+
+	if (!err && (!ph_object_find(heap, ph_off(heap, ptr), &object) ||
+		     object.start != ph_off(heap, ptr) || ph_state(&object) < PH_RESERVED))
+		err = ph_error(EINVAL, "pheap_type_of: %p is no object of this heap", ptr);
+	if (err)
+		return ph_null_code(err);
+	id = PH_SEEN(object.slab, type);
+	type = ph_type_mutable(heap, id);
+	if (id && !type)
+		return damaged(id);
+	errno = 0;
+	return type;
 }
 
 /* ---- references in an object

@@ -31,8 +31,9 @@ struct pheap_type {
 	uint32_t version;
 	uint32_t flags; /* PHEAP_TYPE_* */
 	uint32_t nrefs, nweak;
-	uint64_t size; /* of an object, or of an element */
-	uint64_t ref;  /* of its descriptor */
+	unsigned shape; /* of its objects; 0: arrays, or large ones */
+	uint64_t size;	/* of an object, or of an element */
+	uint64_t ref;	/* of its descriptor */
 	const char *name;
 	const uint32_t *refs, *weak; /* offsets, ascending */
 	pheap_trace_fn *trace;	     /* atomic */
@@ -50,11 +51,16 @@ int ph_types_attach(struct pheap *heap);
 void ph_types_detach(struct pheap *heap);
 
 /* The type with an id; NULL: there is none, or it is damaged, or id is 0. */
-static inline const struct pheap_type *ph_type(const struct pheap *heap, uint32_t id)
+static inline struct pheap_type *ph_type_mutable(const struct pheap *heap, uint32_t id)
 {
 	const struct ph_types *types = heap->types;
 
 	return types && id < PM_TYPES ? __atomic_load_n(&types->entry[id], __ATOMIC_ACQUIRE) : NULL;
+}
+
+static inline const struct pheap_type *ph_type(const struct pheap *heap, uint32_t id)
+{
+	return ph_type_mutable(heap, id);
 }
 
 /* Does an object start at offset by which a type is kept? */

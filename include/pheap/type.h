@@ -108,6 +108,55 @@ PHEAP_API uint32_t pheap_type_id(const pheap_type_t *type);
  */
 PHEAP_API int pheap_type_get_info(const pheap_type_t *type, struct pheap_type_info *info);
 
+/*
+ * The type of the object at ptr, which is reserved or published; NULL for one without a
+ * type, with errno 0. Errors: EINVAL (ptr is not where an object starts), EUCLEAN (its type
+ * is damaged).
+ */
+PHEAP_API pheap_type_t *pheap_type_of(pheap_t *heap, const void *ptr);
+
+/*
+ * Reserve an object of a type: as pheap_alloc, with the type's size. Its references are
+ * null; what else it holds is undefined, unless zeroed by the second one. Errors: EINVAL
+ * (an array type), and those of pheap_alloc.
+ */
+PHEAP_API void *pheap_alloc_typed(pheap_type_t *type);
+PHEAP_API void *pheap_zalloc_typed(pheap_type_t *type);
+
+/*
+ * Reserve an array of n elements. Its references are null, and so are those of elements
+ * for which its block has room behind the last: pheap_usable_size() over the type's size is
+ * how many there are for all who look into the array. Errors: EINVAL (n is 0; not an array
+ * type), and those of pheap_alloc.
+ */
+PHEAP_API void *pheap_alloc_array(pheap_type_t *type, size_t n);
+PHEAP_API void *pheap_zalloc_array(pheap_type_t *type, size_t n);
+
+/* The same within a transaction (pheap/tx.h: pheap_tx_alloc). */
+PHEAP_API void *pheap_tx_alloc_typed(pheap_tx_t *tx, pheap_type_t *type);
+PHEAP_API void *pheap_tx_alloc_array(pheap_tx_t *tx, pheap_type_t *type, size_t n);
+
+/* An object that iteration has come to. */
+struct pheap_object {
+	void *ptr;
+	pheap_ref ref;
+	size_t size;	    /* bytes of its block */
+	pheap_type_t *type; /* NULL: none, or a damaged one */
+};
+
+/*
+ * The next published object of a type, or with type NULL of all: fills object and returns
+ * true; false where there is none. *cursor is 0 for the first call, and is the library's
+ * from then on. In the order of addresses.
+ *
+ * Others may allocate, publish and free meanwhile: an object that is published all the
+ * time is reported once, one that is published or retired meanwhile once or not at all. That
+ * one stays published while the caller looks at it is the program's to see to. Objects by
+ * which the library keeps types are not reported. No fence, no DRAM.
+ */
+PHEAP_API bool pheap_object_next(pheap_t *heap, const pheap_type_t *type, uint64_t *cursor,
+				 struct pheap_object *object);
+
 #ifdef __cplusplus
 }
 #endif

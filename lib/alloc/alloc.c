@@ -2,6 +2,7 @@
  * alloc.c - reserve, resize and free what is not published: the public side of
  * the allocator.
  */
+#include "alloc.h"
 #include "block.h"
 #include "debug.h"
 #include "large.h"
@@ -14,7 +15,7 @@
 
 /* ---- reserve -------------------------------------------------------------------- */
 
-static void *alloc_large(struct pheap *heap, uint64_t size)
+static void *alloc_large(struct pheap *heap, uint32_t type, uint64_t size)
 {
 	struct ph_tcache *cache = ph_tcache_get(heap);
 	struct ph_slab *slab;
@@ -22,36 +23,38 @@ static void *alloc_large(struct pheap *heap, uint64_t size)
 
 	if (!cache)
 		return NULL;
-	err = ph_large_reserve(heap, size, &slab);
+	err = ph_large_reserve(heap, type, size, &slab);
 	if (err == -ENOSPC && size <= (uint64_t)heap->zone.granules * PM_GRANULE) {
 		ph_tcache_flush(cache); /* what this thread itself holds */
-		err = ph_large_reserve(heap, size, &slab);
+		err = ph_large_reserve(heap, type, size, &slab);
 	}
 	if (!err && heap->traced)
 		err = ph_traced_bear(heap, slab);
 	return err ? ph_null_code(err) : ph_at(heap, slab->start);
 }
 
-static void *reserve_class(struct pheap *heap, unsigned cls)
+static void *reserve_shape(struct pheap *heap, unsigned shape)
 {
 	struct ph_tcache *cache = ph_tcache_get(heap);
 	struct ph_cached object;
 
 	if (!cache)
 		return NULL;
-	if (cache->mag[cls].top == cache->mag[cls].base && !ph_tcache_refill(cache, cls)) {
+	if (cache->mag[shape].top == cache->mag[shape].base && !ph_tcache_refill(cache, shape)) {
 		/* No run for a slab of several granules; perhaps for one object. */
-		return errno == ENOSPC && ph_classes[cls].granules > 1
-			       ? alloc_large(heap, ph_classes[cls].size)
+		const struct ph_class *class = &ph_classes[ph_shape_class(heap, shape)];
+
+		return errno == ENOSPC && class->granules > 1
+			       ? alloc_large(heap, ph_shape_type(heap, shape), class->size)
 			       : NULL;
 	}
-	object = *--cache->mag[cls].top;
+	object = *--cache->mag[shape].top;
 	ph_set_state(object.state, PH_RESERVED);
 	return object.ptr;
 }
 
 /* The magazine was empty, this thread has none, or the heap is in debug mode. */
-static __attribute__((noinline)) void *alloc_refill(struct pheap *heap, size_t size, unsigned cls,
+static __attribute__((noinline)) void *alloc_refill(struct pheap *heap, size_t size, unsigned shape,
 						    size_t alignment)
 {
 	int err = ph_heap_writable(heap, "pheap_alloc");
@@ -59,20 +62,20 @@ static __attribute__((noinline)) void *alloc_refill(struct pheap *heap, size_t s
 	if (err)
 		return ph_null_code(err);
 	return ph_unlikely(heap->debug != NULL) ? ph_debug_alloc(heap, alignment, size)
-						: reserve_class(heap, cls);
+						: reserve_shape(heap, shape);
 }
 
-static inline void *alloc_class(struct pheap *heap, size_t size, unsigned cls, size_t alignment)
+static inline void *alloc_shape(struct pheap *heap, size_t size, unsigned shape, size_t alignment)
 {
 	struct ph_magazine *mag;
 	struct ph_cached *top;
 
 	if (ph_unlikely(ph_tls.id != heap->fast_id))
-		return alloc_refill(heap, size, cls, alignment);
-	mag = &ph_tls.cache->mag[cls];
+		return alloc_refill(heap, size, shape, alignment);
+	mag = &ph_tls.cache->mag[shape];
 	top = mag->top;
 	if (ph_unlikely(top == mag->base))
-		return alloc_refill(heap, size, cls, alignment);
+		return alloc_refill(heap, size, shape, alignment);
 	mag->top = --top;
 	ph_set_state(top->state, PH_RESERVED);
 	return top->ptr;
@@ -94,8 +97,8 @@ static __attribute__((noinline)) void *alloc_slow(struct pheap *heap, size_t ali
 		return ph_debug_alloc(heap, alignment, size);
 	cls = ph_medium_class(size);
 	if (cls < PH_CLASSES && ph_classes[cls].size % alignment == 0)
-		return alloc_class(heap, size, cls, alignment);
-	return alloc_large(heap, size);
+		return alloc_shape(heap, size, cls, alignment);
+	return alloc_large(heap, 0, size);
 }
 
 /* From the start of a line: some twentieth of the time of a reserve and a free. */
@@ -104,10 +107,31 @@ static __attribute__((noinline)) void *alloc_slow(struct pheap *heap, size_t ali
 PHEAP_API FROM_A_LINE void *pheap_alloc(pheap_t *heap, size_t size)
 {
 	if (ph_likely(heap && size - 1 < PH_TINY_MAX))
-		return alloc_class(heap, size, ph_tiny_class[(size - 1) / 8 + 1], 1);
+		return alloc_shape(heap, size, ph_tiny_class[(size - 1) / 8 + 1], 1);
 	if (ph_likely(heap && size - 1 < PH_SMALL_MAX))
-		return alloc_class(heap, size, ph_class_of(size), 1);
+		return alloc_shape(heap, size, ph_class_of(size), 1);
 	return alloc_slow(heap, 1, size);
+}
+
+/* Debug mode is for volatile heaps, which have no types. */
+void *ph_alloc_shape(struct pheap *heap, unsigned shape)
+{
+	return alloc_shape(heap, 0, shape, 1);
+}
+
+void *ph_alloc_of(struct pheap *heap, uint32_t type, uint64_t size)
+{
+	unsigned cls;
+
+	if (!type)
+		return pheap_alloc(heap, size);
+	if (size > PHEAP_MAX_SIZE)
+		return ph_null(ENOSPC, "an object of %llu bytes is more than any pool has",
+			       (unsigned long long)size);
+	cls = size <= PH_SMALL_MAX ? ph_class_of(size) : ph_medium_class(size);
+	if (cls < PH_CLASSES)
+		return ph_alloc_shape(heap, ph_shape(heap, type, cls));
+	return ph_heap_writable(heap, "pheap_alloc_typed") ? NULL : alloc_large(heap, type, size);
 }
 
 PHEAP_API void *pheap_zalloc(pheap_t *heap, size_t size)
@@ -133,7 +157,7 @@ PHEAP_API void *pheap_aligned_alloc(pheap_t *heap, size_t alignment, size_t size
 	/* The tightest class whose objects all lie at a multiple of alignment. */
 	for (cls = ph_class_of(size); ph_classes[cls].size % alignment; cls++)
 		;
-	return alloc_class(heap, size, cls, alignment);
+	return alloc_shape(heap, size, cls, alignment);
 }
 
 void *ph_block_alloc(struct pheap *heap, uint64_t alignment, uint64_t bytes, bool span)
@@ -145,10 +169,10 @@ void *ph_block_alloc(struct pheap *heap, uint64_t alignment, uint64_t bytes, boo
 	if (!span && bytes <= PH_SMALL_MAX && alignment <= PM_GRANULE) {
 		for (cls = ph_class_of(bytes); ph_classes[cls].size % alignment; cls++)
 			;
-		return reserve_class(heap, cls);
+		return reserve_shape(heap, cls);
 	}
 	if (alignment <= PM_GRANULE)
-		return alloc_large(heap, bytes);
+		return alloc_large(heap, 0, bytes);
 	err = ph_large_reserve_aligned(heap, bytes, alignment, &slab);
 	return err ? ph_null_code(err) : ph_at(heap, slab->start);
 }
@@ -198,7 +222,7 @@ static int free_object(struct pheap *heap, struct ph_tcache *cache, const struct
 		ph_tcache_push(cache, slab, cached);
 	} else { /* no DRAM for a cache: free never allocates */
 		ph_set_state(cached.state, PH_FREE);
-		ph_slab_give(heap, slab->cls, &cached, 1);
+		ph_slab_give(heap, slab->shape, &cached, 1);
 	}
 	return 0;
 }
@@ -319,10 +343,13 @@ PHEAP_API void *pheap_realloc(pheap_t *heap, void *ptr, size_t size)
 	if (ph_unlikely(heap->debug != NULL))
 		return ph_debug_realloc(heap, ptr, size);
 	old = object.slab->size;
+	if (object.slab->type &&
+	    (err = ph_typed_size(heap, "pheap_realloc", object.slab->type, size)))
+		return ph_null_code(err);
 	/* In place while no smaller class than half the block would do. */
 	if (size <= old && size > old / 2)
 		return ptr;
-	moved = pheap_alloc(heap, size);
+	moved = ph_alloc_like(heap, &object, size);
 	if (!moved)
 		return NULL;
 	memcpy(moved, ptr, size < old ? size : old);

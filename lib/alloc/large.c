@@ -40,22 +40,23 @@ void ph_large_attach(struct pheap *heap)
 
 /* ---- one cache ------------------------------------------------------------------------ */
 
-/* A3. */
-static bool fits(const struct ph_slab *slab, uint64_t bytes)
+/* A3. Whether a free span is born does not change. */
+static bool fits(const struct ph_slab *slab, uint32_t type, uint64_t bytes)
 {
 	uint64_t span = bytes_of(slab);
 
-	return bytes <= span && (span - bytes <= span / 8 || span - bytes < PM_GRANULE);
+	return (slab->type == type || !slab->born) && bytes <= span &&
+	       (span - bytes <= span / 8 || span - bytes < PM_GRANULE);
 }
 
 /* The shortest span that fits, of these the one that was put there last. */
-static struct ph_slab *take_fit(struct ph_large_cache *cache, uint64_t bytes)
+static struct ph_slab *take_fit(struct ph_large_cache *cache, uint32_t type, uint64_t bytes)
 {
 	uint32_t best = cache->n;
 	struct ph_slab *slab;
 
 	for (uint32_t i = cache->n; i--;)
-		if (fits(cache->span[i], bytes) &&
+		if (fits(cache->span[i], type, bytes) &&
 		    (best == cache->n || cache->span[i]->granules < cache->span[best]->granules))
 			best = i;
 	if (best == cache->n)
@@ -163,12 +164,13 @@ static struct ph_slab *take_settled(struct pheap *heap)
  * From the heap's cache, where limbo goes first if it must, as far as it is settled. True
  * in *crowded: limbo holds as much as the cache may.
  */
-static struct ph_slab *take_from_heap(struct pheap *heap, uint64_t bytes, bool *crowded)
+static struct ph_slab *take_from_heap(struct pheap *heap, uint32_t type, uint64_t bytes,
+				      bool *crowded)
 {
 	struct ph_slab *slab, *ended = NULL;
 
 	pthread_mutex_lock(&heap->large_lock);
-	slab = take_fit(&heap->large, bytes);
+	slab = take_fit(&heap->large, type, bytes);
 	if (!slab && heap->large_limbo) {
 		struct ph_slab *ready = take_settled(heap), *next;
 
@@ -176,7 +178,7 @@ static struct ph_slab *take_from_heap(struct pheap *heap, uint64_t bytes, bool *
 			next = ready->next;
 			put_in_heap(heap, ready, &ended);
 		}
-		slab = take_fit(&heap->large, bytes);
+		slab = take_fit(&heap->large, type, bytes);
 	}
 	*crowded = heap->large_limbo_bytes > heap->large_limit;
 	pthread_mutex_unlock(&heap->large_lock);
@@ -251,15 +253,16 @@ void ph_large_flush(struct pheap *heap, struct ph_tcache *cache)
 /* ---- reserve and free -------------------------------------------------------------------------
  */
 
-static struct ph_slab *take_cached(struct pheap *heap, struct ph_tcache *cache, uint64_t bytes)
+static struct ph_slab *take_cached(struct pheap *heap, struct ph_tcache *cache, uint32_t type,
+				   uint64_t bytes)
 {
-	struct ph_slab *slab = cache ? take_fit(&cache->large, bytes) : NULL;
+	struct ph_slab *slab = cache ? take_fit(&cache->large, type, bytes) : NULL;
 	bool crowded;
 
-	if (ph_likely(slab != NULL) || (slab = take_from_heap(heap, bytes, &crowded)))
+	if (ph_likely(slab != NULL) || (slab = take_from_heap(heap, type, bytes, &crowded)))
 		return slab;
 	/* Rather than more and more spans in limbo. */
-	return crowded && !ph_checkpoint(heap) ? take_from_heap(heap, bytes, &crowded) : NULL;
+	return crowded && !ph_checkpoint(heap) ? take_from_heap(heap, type, bytes, &crowded) : NULL;
 }
 
 /* From the tree, and if nothing is free there once more with what caches held. */
@@ -276,17 +279,19 @@ static int reserve_span(struct pheap *heap, struct ph_tcache *cache, uint64_t by
 	return ph_span_reserve_aligned(heap, bytes, alignment, slab);
 }
 
-int ph_large_reserve(struct pheap *heap, uint64_t bytes, struct ph_slab **result)
+int ph_large_reserve(struct pheap *heap, uint32_t type, uint64_t bytes, struct ph_slab **slab)
 {
 	struct ph_tcache *cache = ph_tcache_get(heap);
-	struct ph_slab *slab = take_cached(heap, cache, bytes);
+	int err = 0;
 
-	if (ph_likely(slab != NULL)) {
-		ph_set_state(&slab->state[0], PH_RESERVED);
-		*result = slab;
-		return 0;
-	}
-	return reserve_span(heap, cache, bytes, PM_GRANULE, result);
+	*slab = take_cached(heap, cache, type, bytes);
+	if (ph_likely(*slab != NULL))
+		ph_set_state(&(*slab)->state[0], PH_RESERVED);
+	else
+		err = reserve_span(heap, cache, bytes, PM_GRANULE, slab);
+	if (!err)
+		__atomic_store_n(&(*slab)->type, type, __ATOMIC_RELAXED);
+	return err;
 }
 
 int ph_large_reserve_aligned(struct pheap *heap, uint64_t bytes, uint64_t alignment,

@@ -18,7 +18,7 @@
  *       as well. (Spans that are found free on media go to the heap's up to its
  *       entries only, since none can be ended there: the next that joins makes it so.)
  *   A3  A span is handed out for a request that uses seven eighths of it or more, or
- *       that has no shorter span in granules.
+ *       that has no shorter span in granules. A born one keeps the type in its descriptor.
  *
  * A hit in the thread's cache takes no lock and no atomic. LOCKS: heap.large_lock for
  * the heap's cache, limbo and room; nothing is taken under it.
@@ -31,8 +31,8 @@
 /* Set the limits of the heap's caches: after its zone is attached. */
 void ph_large_attach(struct pheap *heap);
 
-/* Reserve a large object: RESERVED. -ENOSPC, -ENOMEM. No stripe may be held. */
-int ph_large_reserve(struct pheap *heap, uint64_t bytes, struct ph_slab **slab);
+/* Reserve a large object of a type, or 0: RESERVED. -ENOSPC, -ENOMEM. No stripe may be held. */
+int ph_large_reserve(struct pheap *heap, uint32_t type, uint64_t bytes, struct ph_slab **slab);
 
 /* The same at a multiple of alignment (ph_span_reserve_aligned): from no cache. */
 int ph_large_reserve_aligned(struct pheap *heap, uint64_t bytes, uint64_t alignment,

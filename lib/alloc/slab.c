@@ -1,7 +1,9 @@
 /*
- * slab.c - partial slabs of each size class. See slab.h.
+ * slab.c - partial slabs of each shape. See slab.h.
  */
 #include "slab.h"
+
+#include <sys/mman.h>
 
 #include "tx/lane.h"
 #include "large.h"
@@ -29,6 +31,52 @@ static void lock(struct ph_central *central)
 static void unlock(struct ph_central *central)
 {
 	ph_bitlock_give(&central->lock, 0);
+}
+
+/* ---- shapes -------------------------------------------------------------------- */
+
+int ph_slab_attach(struct pheap *heap)
+{
+	bool pool = heap->durability != PHEAP_VOLATILE;
+
+	if (pool)
+		heap->shapes = ph_map_lazily(sizeof(*heap->shapes));
+	if (heap->shapes || !pool)
+		heap->central = ph_map_lazily(ph_shapes_max(heap) * sizeof(*heap->central));
+	return heap->central ? 0 : ph_error(ENOMEM, "no address space for the lists of slabs");
+}
+
+void ph_slab_detach(struct pheap *heap)
+{
+	if (heap->central)
+		munmap(heap->central, ph_shapes_max(heap) * sizeof(*heap->central));
+	if (heap->shapes)
+		munmap(heap->shapes, sizeof(*heap->shapes));
+}
+
+unsigned ph_shape(struct pheap *heap, uint32_t type, unsigned cls)
+{
+	struct ph_shapes *shapes = heap->shapes;
+	unsigned shape;
+	uint16_t *of;
+
+	if (!type)
+		return cls;
+	of = &shapes->of[type][cls];
+	shape = __atomic_load_n(of, __ATOMIC_ACQUIRE);
+	if (ph_likely(shape))
+		return shape;
+	ph_bitlock_take(&shapes->lock);
+	shape = *of;
+	if (!shape) {
+		shape = PH_CLASSES + shapes->n;
+		shapes->shape[shape].type = (uint16_t)type;
+		shapes->shape[shape].cls = (uint8_t)cls;
+		__atomic_store_n(&shapes->n, shapes->n + 1, __ATOMIC_RELEASE);
+		__atomic_store_n(of, (uint16_t)shape, __ATOMIC_RELEASE);
+	}
+	ph_bitlock_give(&shapes->lock, 0);
+	return shape;
 }
 
 /* ---- lists --------------------------------------------------------------------- */
@@ -118,13 +166,15 @@ static bool too_many_kept(const struct pheap *heap)
 	return kept(heap) > KEPT_LEAST && kept(heap) > in_use / KEPT_PART;
 }
 
-/* One empty slab of each class goes in turn: what stays are those of classes that need
+/* One empty slab of each shape goes in turn: what stays are those of shapes that need
  * them. False where there is none. No lock may be held. */
 static bool end_one(struct pheap *heap)
 {
-	for (unsigned i = 0; i < PH_CLASSES; i++) {
-		unsigned cls = __atomic_fetch_add(&heap->kept_hand, 1, __ATOMIC_RELAXED);
-		struct ph_slab *slab = pop_empty(heap, &heap->central[cls % PH_CLASSES]);
+	uint32_t n = ph_shapes_used(heap);
+
+	for (unsigned i = 0; i < n; i++) {
+		unsigned shape = __atomic_fetch_add(&heap->kept_hand, 1, __ATOMIC_RELAXED) % n;
+		struct ph_slab *slab = pop_empty(heap, &heap->central[shape]);
 
 		if (slab) {
 			ph_span_end(heap, slab);
@@ -147,7 +197,7 @@ static void end_some(struct pheap *heap)
 
 void ph_slab_offer(struct pheap *heap, struct ph_slab *slab)
 {
-	struct ph_central *central = &heap->central[slab->cls];
+	struct ph_central *central = &heap->central[slab->shape];
 
 	lock(central);
 	place(heap, central, slab);
@@ -179,7 +229,7 @@ static uint32_t take_from(struct ph_slab *slab, struct ph_cached *end, uint32_t 
 	return taken;
 }
 
-/* The fullest slab of a class, or, if it must be, an empty one, from the caller's shelf or
+/* The fullest slab of a shape, or, if it must be, an empty one, from the caller's shelf or
  * else from another; NULL where there is none. */
 static struct ph_slab *choose(const struct ph_tcache *cache, const struct ph_central *central,
 			      bool must)
@@ -208,11 +258,11 @@ static struct ph_slab *adopt(struct ph_tcache *cache, struct ph_central *central
 	return slab;
 }
 
-static uint32_t take_owned(struct ph_tcache *cache, unsigned cls, struct ph_cached *objects,
+static uint32_t take_owned(struct ph_tcache *cache, unsigned shape, struct ph_cached *objects,
 			   uint32_t n)
 {
-	struct ph_central *central = &cache->heap->central[cls];
-	struct ph_slab **own = &cache->mag[cls].own;
+	struct ph_central *central = &cache->heap->central[shape];
+	struct ph_slab **own = &cache->mag[shape].own;
 	uint32_t taken = 0;
 
 	lock(central);
@@ -233,15 +283,15 @@ static uint32_t take_owned(struct ph_tcache *cache, unsigned cls, struct ph_cach
 	return taken;
 }
 
-static int add_slab(struct ph_tcache *cache, unsigned cls)
+static int add_slab(struct ph_tcache *cache, unsigned shape)
 {
 	struct pheap *heap = cache->heap;
 	struct ph_slab *slab;
 	int err;
 
-	if (too_many_kept(heap)) /* of other classes */
+	if (too_many_kept(heap)) /* of other shapes */
 		end_one(heap);
-	err = ph_span_reserve(heap, PM_KIND_SLAB, cls, 0, &slab);
+	err = ph_span_reserve(heap, PM_KIND_SLAB, shape, 0, &slab);
 	if (!err && heap->traced)
 		err = ph_traced_bear(heap, slab);
 	if (!err) {
@@ -251,15 +301,16 @@ static int add_slab(struct ph_tcache *cache, unsigned cls)
 	return err;
 }
 
-uint32_t ph_slab_take(struct ph_tcache *cache, unsigned cls, struct ph_cached *objects, uint32_t n)
+uint32_t ph_slab_take(struct ph_tcache *cache, unsigned shape, struct ph_cached *objects,
+		      uint32_t n)
 {
 	struct pheap *heap = cache->heap;
-	uint32_t taken = take_owned(cache, cls, objects, n);
+	uint32_t taken = take_owned(cache, shape, objects, n);
 
-	if (!taken && ph_span_discover_ahead(heap, ph_classes[cls].objects))
-		taken = take_owned(cache, cls, objects, n);
+	if (!taken && ph_span_discover_ahead(heap, ph_classes[ph_shape_class(heap, shape)].objects))
+		taken = take_owned(cache, shape, objects, n);
 	for (bool squeezed = false; !taken; squeezed = true) {
-		int err = add_slab(cache, cls);
+		int err = add_slab(cache, shape);
 
 		if (err && (err != -ENOSPC || squeezed)) {
 			errno = -err;
@@ -267,12 +318,12 @@ uint32_t ph_slab_take(struct ph_tcache *cache, unsigned cls, struct ph_cached *o
 		}
 		/* A slab of an earlier session may have room yet: each is looked at once. */
 		while (err && !taken && ph_span_discover(heap, DISCOVER_SPANS))
-			taken = take_owned(cache, cls, objects, n);
+			taken = take_owned(cache, shape, objects, n);
 		if (taken)
 			break;
 		if (err)
 			ph_slab_squeeze(heap);
-		taken = take_owned(cache, cls, objects, n);
+		taken = take_owned(cache, shape, objects, n);
 	}
 	return taken;
 }
@@ -285,7 +336,7 @@ void ph_slab_disown(struct pheap *heap, struct ph_slab **own)
 	struct ph_central *central;
 	if (!slab)
 		return;
-	central = &heap->central[slab->cls];
+	central = &heap->central[slab->shape];
 	*own = NULL;
 	lock(central);
 	slab->owned = 0;
@@ -304,9 +355,9 @@ static void make_available(struct ph_slab *slab, const uint8_t *state)
 		slab->low = i / 64;
 }
 
-void ph_slab_give(struct pheap *heap, unsigned cls, const struct ph_cached *objects, uint32_t n)
+void ph_slab_give(struct pheap *heap, unsigned shape, const struct ph_cached *objects, uint32_t n)
 {
-	struct ph_central *central = &heap->central[cls];
+	struct ph_central *central = &heap->central[shape];
 	struct ph_slab *slab;
 
 	lock(central);
@@ -330,10 +381,10 @@ void ph_slab_end_kept(struct pheap *heap)
 
 void ph_slab_trim(struct pheap *heap)
 {
-	for (unsigned cls = 0; cls < PH_CLASSES; cls++) {
+	for (unsigned shape = 0; shape < ph_shapes_used(heap); shape++) {
 		struct ph_slab *slab;
 
-		while ((slab = pop_empty(heap, &heap->central[cls])))
+		while ((slab = pop_empty(heap, &heap->central[shape])))
 			ph_span_end(heap, slab);
 	}
 }

@@ -1,20 +1,20 @@
 /*
- * slab.h - slabs of one size class: where magazines are filled and drained.
+ * slab.h - slabs of one shape (heap.h): where magazines are filled and drained.
  *
- * A thread fills its magazine of a class from one slab, which it owns: so threads
+ * A thread fills its magazine of a shape from one slab, which it owns: so threads
  * write into bitmap lines, and thus take stripes, of their own. When another thread frees
  * an object, it goes back to its slab and not into that thread's magazines: else
  * slabs, and the lines of their states, would soon be shared by all.
  *
  * What of a slab may be taken is a bit in DRAM, so objects move in and out by words.
- * A slab of which something may be taken and that nobody owns is on one of its class's
+ * A slab of which something may be taken and that nobody owns is on one of its shape's
  * lists, by how much that is; threads take over the fullest first, so that
  * the others can become empty. The lists are there several times, on shelves: a thread
  * looks at its own one first, where slabs are that it had before. What others had last,
  * its states and its objects, would have to come from their processors' caches, line by
  * line. Empty slabs are kept up to a small part of what is in use, so that a few objects
  * do not make and end a slab again and again; further ones go back to the zone, and memory
- * moves between classes. They go one by one: whenever another class needs a slab, or after
+ * moves between shapes. They go one by one: whenever another shape needs a slab, or after
  * a while, as long as they are not very many. A program that frees all it has may want as
  * much again.
  *
@@ -25,21 +25,29 @@
 
 #include "heap.h"
 
-/* A slab with available objects joins its class: after loading or reserving. */
+/* The lists of all shapes that there can be: types are kept in a pool. */
+int ph_slab_attach(struct pheap *heap);
+void ph_slab_detach(struct pheap *heap);
+
+/* The number of a shape, which is given to it now if it has none. */
+unsigned ph_shape(struct pheap *heap, uint32_t type, unsigned cls);
+
+/* A slab with available objects joins its shape: after loading or reserving. */
 void ph_slab_offer(struct pheap *heap, struct ph_slab *slab);
 
 /*
- * Take up to n available objects of a class, from the slab that its magazine has first,
+ * Take up to n available objects of a shape, from the slab that its magazine has first,
  * which is replaced by another when that has none left. Returns how many, 0 with errno
  * and a message where the pool has none left.
  */
-uint32_t ph_slab_take(struct ph_tcache *cache, unsigned cls, struct ph_cached *objects, uint32_t n);
+uint32_t ph_slab_take(struct ph_tcache *cache, unsigned shape, struct ph_cached *objects,
+		      uint32_t n);
 
 /* Own a slab no longer. */
 void ph_slab_disown(struct pheap *heap, struct ph_slab **own);
 
-/* Give n FREE objects of a class back. Never fails. */
-void ph_slab_give(struct pheap *heap, unsigned cls, const struct ph_cached *objects, uint32_t n);
+/* Give n FREE objects of a shape back. Never fails. */
+void ph_slab_give(struct pheap *heap, unsigned shape, const struct ph_cached *objects, uint32_t n);
 
 /* Let go of the slabs kept empty beyond the small part, or of all. */
 void ph_slab_end_kept(struct pheap *heap);

@@ -30,7 +30,7 @@ static void add_large(const struct ph_slab *slab, struct pheap_space *space)
 /* Free objects that are not available are in a magazine. */
 static void add_slab(struct pheap *heap, struct ph_slab *slab, struct pheap_space *space)
 {
-	struct ph_central *central = &heap->central[slab->cls];
+	struct ph_central *central = &heap->central[slab->shape];
 	uint64_t published = 0, reserved = 0, available;
 
 	ph_bitlock_take(&central->lock);
@@ -124,13 +124,15 @@ static uint32_t count_span(struct pheap *heap, struct ph_slab *slab, struct phea
 
 static void count_traffic(struct pheap *heap, struct pheap_class *classes)
 {
-	for (unsigned cls = 0; cls < PH_CLASSES; cls++) {
-		struct ph_central *central = &heap->central[cls];
-
+	for (unsigned cls = 0; cls < PH_CLASSES; cls++)
 		classes[cls].size = ph_classes[cls].size;
+	for (unsigned shape = 0; shape < ph_shapes_used(heap); shape++) {
+		struct ph_central *central = &heap->central[shape];
+		struct pheap_class *class = &classes[ph_shape_class(heap, shape)];
+
 		ph_bitlock_take(&central->lock);
-		classes[cls].taken = central->taken;
-		classes[cls].given = central->given;
+		class->taken += central->taken;
+		class->given += central->given;
 		ph_bitlock_give(&central->lock, 0);
 	}
 }

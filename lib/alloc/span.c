@@ -131,7 +131,7 @@ int ph_zone_attach(struct pheap *heap, const struct pm_zone *pm)
 	if (!zone->overlay || !zone->map || !zone->backed || !zone->used)
 		return ph_error(ENOMEM, "no address space for the state of %u granules",
 				zone->granules);
-	return 0;
+	return ph_slab_attach(heap);
 }
 
 void ph_zone_detach(struct pheap *heap)
@@ -150,6 +150,7 @@ void ph_zone_detach(struct pheap *heap)
 		munmap(zone->backed, chunks(zone));
 	if (zone->used)
 		munmap(zone->used, zone->granules);
+	ph_slab_detach(heap);
 }
 
 /* Adding up the free granules walks the free blocks: not for every microsecond. */
@@ -328,10 +329,12 @@ static void begin_life(uint64_t *field, uint64_t value)
 	__atomic_store_n(field, value, __ATOMIC_RELAXED);
 }
 
-static struct ph_slab *slab_make(struct pheap *heap, unsigned kind, unsigned cls, uint32_t granule,
-				 uint32_t granules, uint64_t size)
+/* shape: 0 for what is no slab. */
+static struct ph_slab *slab_make(struct pheap *heap, unsigned kind, unsigned shape,
+				 uint32_t granule, uint32_t granules, uint64_t size)
 {
 	struct ph_zone *zone = &heap->zone;
+	unsigned cls = ph_shape_class(heap, shape);
 	uint32_t objects = kind == PM_KIND_SLAB ? ph_classes[cls].objects : 1;
 	/* One more, for the rest behind the last object: it always is FREE. */
 	struct ph_slab *slab = slab_struct(zone, objects + 1);
@@ -350,6 +353,8 @@ static struct ph_slab *slab_make(struct pheap *heap, unsigned kind, unsigned cls
 	slab->free = 0;
 	slab->low = 0;
 	slab->cls = (uint8_t)cls;
+	slab->shape = (uint16_t)shape;
+	__atomic_store_n(&slab->type, ph_shape_type(heap, shape), __ATOMIC_RELAXED);
 	slab->born = 0;
 	slab->owned = 0;
 	slab->pending = 0;
@@ -371,7 +376,7 @@ static void map_slab(struct ph_zone *zone, struct ph_slab *slab, struct ph_slab 
 	for (uint32_t i = 0; i < slab->granules; i++, granule++) {
 		granule->reciprocal = value ? value->reciprocal : 0;
 		granule->before = i * PM_GRANULE;
-		granule->magazine = (uint32_t)offsetof(struct ph_tcache, mag[slab->cls]);
+		granule->magazine = (uint32_t)offsetof(struct ph_tcache, mag[slab->shape]);
 		__atomic_store_n(&granule->home, NULL, __ATOMIC_RELAXED);
 		__atomic_store_n(&granule->slab, value, __ATOMIC_RELEASE);
 	}
@@ -417,7 +422,7 @@ static void make_available(struct ph_slab *slab)
 }
 
 /* A span of so many granules, at a multiple of 2^order of them. */
-static int reserve_locked(struct pheap *heap, unsigned kind, unsigned cls, uint32_t granules,
+static int reserve_locked(struct pheap *heap, unsigned kind, unsigned shape, uint32_t granules,
 			  uint32_t order, uint64_t size, struct ph_slab **result)
 {
 	struct ph_zone *zone = &heap->zone;
@@ -444,7 +449,7 @@ static int reserve_locked(struct pheap *heap, unsigned kind, unsigned cls, uint3
 	}
 	if ((err = back_granules(heap, granule, granules)))
 		return err;
-	slab = slab_make(heap, kind, cls, granule, granules, size);
+	slab = slab_make(heap, kind, shape, granule, granules, size);
 	if (!slab)
 		return ph_error(ENOMEM, "no memory for the state of a span");
 	ph_tree_assign(&tree, granule, granules, false);
@@ -460,12 +465,13 @@ static int reserve_locked(struct pheap *heap, unsigned kind, unsigned cls, uint3
 	return 0;
 }
 
-static int reserve(struct pheap *heap, unsigned kind, unsigned cls, uint64_t bytes, uint32_t order,
-		   struct ph_slab **slab)
+static int reserve(struct pheap *heap, unsigned kind, unsigned shape, uint64_t bytes,
+		   uint32_t order, struct ph_slab **slab)
 {
-	uint64_t granules = kind == PM_KIND_SLAB ? ph_classes[cls].granules
-						 : (bytes + PM_GRANULE - 1) / PM_GRANULE;
-	uint64_t size = kind == PM_KIND_SLAB ? ph_classes[cls].size : granules * PM_GRANULE;
+	const struct ph_class *class = &ph_classes[ph_shape_class(heap, shape)];
+	uint64_t granules =
+		kind == PM_KIND_SLAB ? class->granules : (bytes + PM_GRANULE - 1) / PM_GRANULE;
+	uint64_t size = kind == PM_KIND_SLAB ? class->size : granules * PM_GRANULE;
 	int err;
 
 	if (granules > heap->zone.granules || bytes > PHEAP_MAX_SIZE)
@@ -474,16 +480,16 @@ static int reserve(struct pheap *heap, unsigned kind, unsigned cls, uint64_t byt
 	pthread_mutex_lock(&heap->zone.lock);
 	if (order < ph_order_of((uint32_t)granules))
 		order = ph_order_of((uint32_t)granules);
-	err = reserve_locked(heap, kind, cls, (uint32_t)granules, order, size, slab);
+	err = reserve_locked(heap, kind, shape, (uint32_t)granules, order, size, slab);
 	pthread_mutex_unlock(&heap->zone.lock);
 	ph_decay_step(heap);
 	return err;
 }
 
-int ph_span_reserve(struct pheap *heap, unsigned kind, unsigned cls, uint64_t bytes,
+int ph_span_reserve(struct pheap *heap, unsigned kind, unsigned shape, uint64_t bytes,
 		    struct ph_slab **slab)
 {
-	return reserve(heap, kind, cls, bytes, 0, slab);
+	return reserve(heap, kind, shape, bytes, 0, slab);
 }
 
 void ph_span_hold(struct pheap *heap, uint32_t granule, uint32_t n, bool hold)
@@ -541,6 +547,8 @@ void ph_span_birth(struct ph_rec *rec, struct ph_slab *slab)
 	memcpy(&word, &span, sizeof(word));
 	ph_rec_stage(rec);
 	ph_rec_put(rec, offset, word);
+	if (slab->type)
+		ph_rec_put(rec, offset + offsetof(struct pm_span, type), slab->type);
 	ph_rec_put(rec, offset + offsetof(struct pm_span, size), slab->size);
 	ph_tree_assign(&tree, granule, slab->granules, false); /* D1 */
 }
@@ -558,6 +566,8 @@ void ph_span_death(struct ph_rec *rec, struct ph_slab *slab)
 		ph_traced_clear_bits(rec->heap, rec->count, slab); /* D4 */
 	ph_rec_stage(rec);
 	ph_rec_put(rec, offset, 0);
+	if (slab->type)
+		ph_rec_put(rec, offset + offsetof(struct pm_span, type), 0);
 	ph_rec_put(rec, offset + offsetof(struct pm_span, size), 0);
 	ph_tree_assign(&tree, granule, slab->granules, true); /* D1 */
 }
@@ -588,7 +598,7 @@ void ph_span_end(struct pheap *heap, struct ph_slab *slab)
 
 bool ph_span_believable(const struct pm_zone *zone, const struct pm_span *span, uint32_t granule)
 {
-	if (!span->granules || span->granules > zone->granules - granule)
+	if (!span->granules || span->granules > zone->granules - granule || span->type >= PM_TYPES)
 		return false;
 	switch (span->kind) {
 	case PM_KIND_SLAB:
@@ -598,7 +608,7 @@ bool ph_span_believable(const struct pm_zone *zone, const struct pm_span *span, 
 	case PM_KIND_LARGE:
 		return !span->size_class && span->size == (uint64_t)span->granules * PM_GRANULE;
 	case PM_KIND_LANE:
-		return !span->size_class && span->granules == 1;
+		return !span->size_class && !span->type && span->granules == 1;
 	default:
 		return false;
 	}
@@ -642,9 +652,13 @@ static struct ph_slab *load_span(struct pheap *heap, uint32_t granule)
 	    !unmapped(zone, granule, span->granules) ||
 	    !ph_tree_all_taken(&tree, granule, span->granules) || back_span(heap, granule, span))
 		return NULL;
-	slab = slab_make(heap, span->kind, span->size_class, granule, span->granules, span->size);
+	slab = slab_make(heap, span->kind,
+			 span->kind == PM_KIND_SLAB ? ph_shape(heap, span->type, span->size_class)
+						    : 0,
+			 granule, span->granules, span->size);
 	if (!slab)
 		return NULL;
+	slab->type = span->type;
 	slab->born = 1;
 	if (slab->kind != PM_KIND_LANE)
 		load_states(heap, slab);
@@ -738,6 +752,37 @@ static void discover(struct pheap *heap, unsigned spans, uint64_t lines)
 static bool discovered_all(const struct ph_zone *zone)
 {
 	return __atomic_load_n(&zone->discover, __ATOMIC_RELAXED) >= zone->unloaded_end;
+}
+
+static bool read_descriptor(struct pheap *heap, uint32_t granule, struct pm_span *span)
+{
+	if (back_granules(heap, granule, 1)) /* D3 */
+		return false;
+	*span = *descriptor(heap, granule);
+	return ph_span_believable(heap->zone.pm, span, granule);
+}
+
+bool ph_span_next(struct pheap *heap, uint32_t *granule, struct pm_span *span,
+		  struct ph_slab **slab)
+{
+	struct ph_zone *zone = &heap->zone;
+	struct ph_tree tree = overlay_tree(heap);
+	uint32_t g = *granule, n;
+
+	for (; (g = ph_tree_next_taken(&tree, g)) < zone->granules; g += n) {
+		*slab = zone->map[g].slab;
+		n = *slab ? (*slab)->granules - (g - granule_of(zone, *slab)) : 1;
+		if (*slab && (granule_of(zone, *slab) != g || !(*slab)->born))
+			continue;
+		if (!read_descriptor(heap, g, span))
+			continue;
+		n = span->granules;
+		if (span->kind == PM_KIND_LANE)
+			continue;
+		*granule = g;
+		return true;
+	}
+	return false;
 }
 
 bool ph_span_discover(struct pheap *heap, unsigned spans)

@@ -48,10 +48,10 @@ int ph_zone_punch(struct pheap *heap);
 void ph_zone_stats(struct pheap *heap, struct pheap_stats *stats);
 
 /*
- * Reserve a span for a slab of class cls (all objects FREE), or for one large
- * object or lane of so many bytes (RESERVED). -ENOSPC, -ENOMEM.
+ * Reserve a span for a slab of that shape (all objects FREE), or for one large
+ * object without a type or lane of so many bytes (RESERVED). -ENOSPC, -ENOMEM.
  */
-int ph_span_reserve(struct pheap *heap, unsigned kind, unsigned cls, uint64_t bytes,
+int ph_span_reserve(struct pheap *heap, unsigned kind, unsigned shape, uint64_t bytes,
 		    struct ph_slab **slab);
 
 /* One for a large object at a multiple of alignment, a power of two of granules in bytes,
@@ -148,6 +148,14 @@ static inline uint32_t ph_span_objects(const struct pm_span *span)
 
 /* Let objects of a slab go to this cache when its thread frees them; central.lock. */
 void ph_span_set_home(struct pheap *heap, const struct ph_slab *slab, const struct ph_tcache *home);
+
+/*
+ * The first born span of objects that begins at a granule or behind it: *granule becomes
+ * where, *span its descriptor. *slab: its state, NULL where it has not been loaded. False:
+ * there is none. Under zone.lock; loads nothing.
+ */
+bool ph_span_next(struct pheap *heap, uint32_t *granule, struct pm_span *span,
+		  struct ph_slab **slab);
 
 /* Is what was found still there? For a second look under stripes: takes no lock. */
 static inline bool ph_object_still(const struct pheap *heap, const struct ph_object *object)

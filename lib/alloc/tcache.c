@@ -8,6 +8,7 @@
 #include "tcache.h"
 
 #include <limits.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "dram.h"
@@ -117,6 +118,19 @@ static void set_slot_bytes(struct ph_tcache *cache, uint64_t bytes)
 	cache->shares = shares;
 }
 
+static size_t cache_bytes(const struct pheap *heap)
+{
+	return sizeof(struct ph_tcache) + ph_shapes_max(heap) * sizeof(struct ph_magazine);
+}
+
+static void free_cache(const struct pheap *heap, struct ph_tcache *cache)
+{
+	if (heap->shapes)
+		munmap(cache, cache_bytes(heap));
+	else
+		ph_dram_free(cache, cache_bytes(heap));
+}
+
 /* Under the registry lock, by the thread that owns the cache. */
 static void end_cache(struct pheap *heap, struct ph_tcache *cache)
 {
@@ -131,7 +145,7 @@ static void end_cache(struct pheap *heap, struct ph_tcache *cache)
 		heap->caches = cache->next;
 	if (cache->next)
 		cache->next->prev = cache->prev;
-	ph_dram_free(cache, sizeof(*cache));
+	free_cache(heap, cache);
 }
 
 /*
@@ -192,7 +206,7 @@ static void inherit(struct pheap *heap)
 	for (struct ph_tcache *cache = heap->caches; cache; cache = cache->next) {
 		if (cache == mine)
 			continue;
-		for (unsigned c = 0; c < PH_CLASSES; c++)
+		for (unsigned c = 0; c < cache->shapes; c++)
 			ph_slab_disown(heap, &cache->mag[c].own);
 		heap->large_room += cache->large.room;
 	}
@@ -276,9 +290,9 @@ void ph_tcache_free_all(struct pheap *heap)
 	}
 	for (struct ph_tcache *cache = heap->caches, *next; cache; cache = next) {
 		next = cache->next;
-		for (unsigned c = 0; c < PH_CLASSES; c++)
+		for (unsigned c = 0; c < cache->shapes; c++)
 			free_entries(&cache->mag[c]);
-		ph_dram_free(cache, sizeof(*cache));
+		free_cache(heap, cache);
 	}
 	heap->caches = NULL;
 	heap->sharers = 0;
@@ -291,12 +305,17 @@ void ph_tcache_free_all(struct pheap *heap)
 
 static struct ph_tcache *new_cache(struct pheap *heap)
 {
-	struct ph_tcache *cache = ph_dram_alloc(sizeof(*cache));
+	struct ph_tcache *cache =
+		heap->shapes ? ph_map_lazily(cache_bytes(heap)) : ph_dram_alloc(cache_bytes(heap));
 
 	if (!cache)
 		return NULL;
-	memset(cache, 0, offsetof(struct ph_tcache, away));
+	if (!heap->shapes) {
+		memset(cache, 0, offsetof(struct ph_tcache, away));
+		memset(cache->mag, 0, PH_CLASSES * sizeof(cache->mag[0]));
+	}
 	cache->heap = heap;
+	cache->shapes = PH_CLASSES;
 	return cache;
 }
 
@@ -331,7 +350,7 @@ static struct ph_tcache *add_cache(struct pheap *heap)
 	pthread_mutex_lock(&registry);
 	if (!grow_table()) {
 		pthread_mutex_unlock(&registry);
-		ph_dram_free(cache, sizeof(*cache));
+		free_cache(heap, cache);
 		return NULL;
 	}
 	cache->next = heap->caches;
@@ -398,17 +417,23 @@ static uint32_t cap_of(const struct ph_magazine *mag)
 	return (uint32_t)(mag->limit - mag->base);
 }
 
-static uint32_t first_cap(unsigned cls)
+/* Of an object. */
+static uint64_t size_of(const struct ph_tcache *cache, unsigned shape)
 {
-	uint32_t n = CAP_FIRST_BYTES / ph_classes[cls].size;
+	return ph_classes[ph_shape_class(cache->heap, shape)].size;
+}
+
+static uint32_t first_cap(const struct ph_tcache *cache, unsigned shape)
+{
+	uint32_t n = CAP_FIRST_BYTES / (uint32_t)size_of(cache, shape);
 
 	return n > CAP_FIRST ? CAP_FIRST : n ? n : 1;
 }
 
 /* There is DRAM for at most so many entries; what is in the magazine fits. */
-static bool set_cap(struct ph_tcache *cache, unsigned cls, uint32_t cap)
+static bool set_cap(struct ph_tcache *cache, unsigned shape, uint32_t cap)
 {
-	struct ph_magazine *mag = &cache->mag[cls];
+	struct ph_magazine *mag = &cache->mag[shape];
 	uint32_t n = count_of(mag), old = cap_of(mag);
 	struct ph_cached *base =
 		ph_dram_resize(mag->base, old * sizeof(*base), cap * sizeof(*base));
@@ -418,40 +443,42 @@ static bool set_cap(struct ph_tcache *cache, unsigned cls, uint32_t cap)
 	mag->base = base;
 	mag->top = base + n;
 	mag->limit = base + cap;
+	if (shape >= cache->shapes)
+		cache->shapes = shape + 1;
 	cache->slots += cap - old;
-	set_slot_bytes(cache, cache->slot_bytes + (uint64_t)cap * ph_classes[cls].size -
-				      (uint64_t)old * ph_classes[cls].size);
+	set_slot_bytes(cache, cache->slot_bytes + (uint64_t)cap * size_of(cache, shape) -
+				      (uint64_t)old * size_of(cache, shape));
 	return true;
 }
 
 /* Give the n objects back that were freed first: the others are warm. */
-static void give_oldest(struct ph_tcache *cache, unsigned cls, uint32_t n)
+static void give_oldest(struct ph_tcache *cache, unsigned shape, uint32_t n)
 {
-	struct ph_magazine *mag = &cache->mag[cls];
+	struct ph_magazine *mag = &cache->mag[shape];
 
-	ph_slab_give(cache->heap, cls, mag->base, n);
+	ph_slab_give(cache->heap, shape, mag->base, n);
 	mag->top -= n;
 	memmove(mag->base, mag->base + n, count_of(mag) * sizeof(*mag->base));
 }
 
-static bool affordable(const struct ph_tcache *cache, unsigned cls, uint32_t more)
+static bool affordable(const struct ph_tcache *cache, unsigned shape, uint32_t more)
 {
 	return cache->slots + more <= PH_SLOTS_MAX &&
-	       cache->slot_bytes + (uint64_t)more * ph_classes[cls].size <=
+	       cache->slot_bytes + (uint64_t)more * size_of(cache, shape) <=
 		       ph_tcache_share(cache->heap);
 }
 
 /* Halve the next magazine that is larger than a new one; false where there is none. */
-static bool halve_another(struct ph_tcache *cache, unsigned cls)
+static bool halve_another(struct ph_tcache *cache, unsigned shape)
 {
-	for (unsigned turn = 0; turn < PH_CLASSES; turn++) {
+	for (unsigned turn = 0; turn < cache->shapes; turn++) {
 		struct ph_magazine *mag;
 		uint32_t half;
 
-		cache->hand = (cache->hand + 1) % PH_CLASSES;
+		cache->hand = (cache->hand + 1) % cache->shapes;
 		mag = &cache->mag[cache->hand];
 		half = cap_of(mag) / 2;
-		if (cache->hand == cls || half < first_cap(cache->hand))
+		if (cache->hand == shape || half < first_cap(cache, cache->hand))
 			continue;
 		if (count_of(mag) > half)
 			give_oldest(cache, cache->hand, count_of(mag) - half);
@@ -460,52 +487,61 @@ static bool halve_another(struct ph_tcache *cache, unsigned cls)
 	return false;
 }
 
-static __attribute__((noinline)) void grow_if_affordable(struct ph_tcache *cache, unsigned cls)
+static __attribute__((noinline)) void grow_if_affordable(struct ph_tcache *cache, unsigned shape)
 {
-	uint32_t cap = cap_of(&cache->mag[cls]), first = first_cap(cls);
+	uint32_t cap = cap_of(&cache->mag[shape]), first = first_cap(cache, shape);
 
 	if (!cap) {
-		set_cap(cache, cls, affordable(cache, cls, first) ? first : 1);
+		set_cap(cache, shape, affordable(cache, shape, first) ? first : 1);
 		return;
 	}
-	if (!affordable(cache, cls, cap)) {
+	if (!affordable(cache, shape, cap)) {
 		if (++cache->denied % DENIED_TURNS)
 			return;
-		while (!affordable(cache, cls, cap))
-			if (!halve_another(cache, cls))
+		while (!affordable(cache, shape, cap))
+			if (!halve_another(cache, shape))
 				return;
 	}
-	set_cap(cache, cls, cap * 2);
+	set_cap(cache, shape, cap * 2);
 }
 
 /* After a miss: a larger magazine, if there is room and DRAM. */
-static inline void grow(struct ph_tcache *cache, unsigned cls)
+static inline void grow(struct ph_tcache *cache, unsigned shape)
 {
-	uint64_t cap = cap_of(&cache->mag[cls]) * 2;
+	uint64_t cap = cap_of(&cache->mag[shape]) * 2;
 
-	if (!cap || (cap <= CAP_MAX && cap * ph_classes[cls].size <= CAP_BYTES))
-		grow_if_affordable(cache, cls);
+	if (!cap || (cap <= CAP_MAX && cap * size_of(cache, shape) <= CAP_BYTES))
+		grow_if_affordable(cache, shape);
 }
 
 /* Make room in a magazine that is full; false where there is no DRAM for one. */
-static bool make_room(struct ph_tcache *cache, unsigned cls)
+static bool make_room(struct ph_tcache *cache, unsigned shape)
 {
-	struct ph_magazine *mag = &cache->mag[cls];
+	struct ph_magazine *mag = &cache->mag[shape];
 
-	grow(cache, cls);
+	grow(cache, shape);
 	if (mag->top == mag->limit && mag->base)
-		give_oldest(cache, cls, (cap_of(mag) + 1) / 2);
+		give_oldest(cache, shape, (cap_of(mag) + 1) / 2);
 	return mag->top != mag->limit;
 }
 
 /* ---- magazines and limbo --------------------------------------------------------- */
 
-/* To the slabs of other threads, one class after the other: the objects of each are
+/* As many as there are classes, so that only typed objects meet others in them. */
+#define AWAY_CHAINS 128u
+_Static_assert(AWAY_CHAINS >= PH_CLASSES, "send_home()");
+
+static unsigned shape_at(const struct ph_tcache *cache, const char *ptr)
+{
+	return ph_slab_at(cache->heap, ptr)->shape;
+}
+
+/* To the slabs of other threads, one shape after the other: the objects of each are
  * chained first. */
 static void send_home(struct ph_tcache *cache)
 {
 	struct ph_cached objects[PH_AWAY_MAX], group[PH_AWAY_MAX];
-	uint8_t first[PH_CLASSES], next[PH_AWAY_MAX];
+	uint8_t first[AWAY_CHAINS], next[PH_AWAY_MAX];
 	uint32_t n = cache->away_n;
 
 	memcpy(objects, cache->away, n * sizeof(*objects));
@@ -513,18 +549,31 @@ static void send_home(struct ph_tcache *cache)
 	cache->away_bytes = 0;
 	memset(first, PH_AWAY_MAX, sizeof(first));
 	for (uint32_t i = n; i--;) {
-		unsigned cls = ph_slab_at(cache->heap, objects[i].ptr)->cls;
+		unsigned chain = shape_at(cache, objects[i].ptr) % AWAY_CHAINS;
 
-		next[i] = first[cls];
-		first[cls] = (uint8_t)i;
+		next[i] = first[chain];
+		first[chain] = (uint8_t)i;
 	}
-	for (unsigned cls = 0; n && cls < PH_CLASSES; cls++) {
+	for (unsigned chain = 0; n && chain < AWAY_CHAINS;) {
+		uint8_t *link = &first[chain];
 		uint32_t count = 0;
+		unsigned shape;
 
-		for (uint32_t i = first[cls]; i < PH_AWAY_MAX; i = next[i])
-			group[count++] = objects[i];
-		if (count)
-			ph_slab_give(cache->heap, cls, group, count);
+		if (*link == PH_AWAY_MAX) {
+			chain++;
+			continue;
+		}
+		for (shape = shape_at(cache, objects[*link].ptr); *link < PH_AWAY_MAX;) {
+			uint8_t i = *link;
+
+			if (shape_at(cache, objects[i].ptr) == shape) {
+				group[count++] = objects[i];
+				*link = next[i];
+			} else {
+				link = &next[i];
+			}
+		}
+		ph_slab_give(cache->heap, shape, group, count);
 	}
 }
 _Static_assert(PH_AWAY_MAX <= UINT8_MAX, "send_home()");
@@ -532,7 +581,7 @@ _Static_assert(PH_AWAY_MAX <= UINT8_MAX, "send_home()");
 void ph_tcache_push(struct ph_tcache *cache, const struct ph_slab *slab, struct ph_cached object)
 {
 	const struct ph_granule *granule = ph_granule_at(cache->heap, object.ptr);
-	struct ph_magazine *mag = &cache->mag[slab->cls];
+	struct ph_magazine *mag = &cache->mag[slab->shape];
 
 	ph_set_state(object.state, PH_FREE);
 	if (ph_unlikely(!ph_at_home(cache, granule))) {
@@ -540,10 +589,10 @@ void ph_tcache_push(struct ph_tcache *cache, const struct ph_slab *slab, struct 
 		cache->away_bytes += slab->size;
 		if (cache->away_n == PH_AWAY_MAX || cache->away_bytes > PH_AWAY_BYTES)
 			send_home(cache);
-	} else if (ph_likely(mag->top != mag->limit) || make_room(cache, slab->cls)) {
+	} else if (ph_likely(mag->top != mag->limit) || make_room(cache, slab->shape)) {
 		*mag->top++ = object;
 	} else {
-		ph_slab_give(cache->heap, slab->cls, &object, 1);
+		ph_slab_give(cache->heap, slab->shape, &object, 1);
 	}
 }
 
@@ -565,25 +614,25 @@ static void drain_limbo(struct ph_tcache *cache)
 	}
 }
 
-static bool fill(struct ph_tcache *cache, unsigned cls)
+static bool fill(struct ph_tcache *cache, unsigned shape)
 {
-	struct ph_magazine *mag = &cache->mag[cls];
+	struct ph_magazine *mag = &cache->mag[shape];
 
-	grow(cache, cls);
+	grow(cache, shape);
 	if (!mag->base) {
 		errno = -ph_error(ENOMEM, "no memory for a magazine");
 		return false;
 	}
-	mag->top += ph_slab_take(cache, cls, mag->base, (cap_of(mag) + 1) / 2);
+	mag->top += ph_slab_take(cache, shape, mag->base, (cap_of(mag) + 1) / 2);
 	return mag->top != mag->base;
 }
 
-static void empty(struct ph_tcache *cache, unsigned cls)
+static void empty(struct ph_tcache *cache, unsigned shape)
 {
-	struct ph_magazine *mag = &cache->mag[cls];
+	struct ph_magazine *mag = &cache->mag[shape];
 
 	if (count_of(mag))
-		ph_slab_give(cache->heap, cls, mag->base, count_of(mag));
+		ph_slab_give(cache->heap, shape, mag->base, count_of(mag));
 	mag->top = mag->base;
 	ph_slab_disown(cache->heap, &mag->own);
 }
@@ -603,20 +652,22 @@ static void empty_idle(struct ph_tcache *cache)
 	memset(cache->filled, 0, sizeof(cache->filled));
 }
 
-bool ph_tcache_refill(struct ph_tcache *cache, unsigned cls)
+bool ph_tcache_refill(struct ph_tcache *cache, unsigned shape)
 {
-	cache->filled[cls / 64] |= UINT64_C(1) << cls % 64;
-	if (__atomic_load_n(&cache->heap->decay.on, __ATOMIC_RELAXED))
+	if (__atomic_load_n(&cache->heap->decay.on,
+			    __ATOMIC_RELAXED)) { /* so there are only classes */
+		cache->filled[shape / 64] |= UINT64_C(1) << shape % 64;
 		empty_idle(cache);
+	}
 	drain_limbo(cache);
-	if (count_of(&cache->mag[cls]) || fill(cache, cls))
+	if (count_of(&cache->mag[shape]) || fill(cache, shape))
 		return true;
 	if (errno != ENOSPC)
 		return false;
 	/* What this thread itself holds may be what is missing. */
 	ph_tcache_flush(cache);
 	ph_slab_trim(cache->heap);
-	return fill(cache, cls);
+	return fill(cache, shape);
 }
 
 /* There is no DRAM for a cache of this thread's: straight to the slab. */
@@ -627,7 +678,7 @@ static void retire_uncached(struct pheap *heap, const struct ph_object *object)
 	if (ph_touched(heap, object->slab) && ph_checkpoint(heap))
 		return; /* the heap is read-only now: the object stays as it is */
 	ph_set_state(cached.state, PH_FREE);
-	ph_slab_give(heap, object->slab->cls, &cached, 1);
+	ph_slab_give(heap, object->slab->shape, &cached, 1);
 }
 
 void ph_tcache_retire(struct pheap *heap, struct ph_tcache *cache, const struct ph_object *object)
@@ -675,7 +726,7 @@ void ph_tcache_flush(struct ph_tcache *cache)
 	if (cache->limbo_n && !ph_checkpoint(cache->heap))
 		drain_limbo(cache);
 	send_home(cache);
-	for (unsigned c = 0; c < PH_CLASSES; c++) {
+	for (unsigned c = 0; c < cache->shapes; c++) {
 		struct ph_magazine *mag = &cache->mag[c];
 
 		empty(cache, c);

@@ -58,7 +58,7 @@ bool ph_tcache_borrow(struct pheap *heap);
 void ph_tcache_return(void);
 
 /* Fill a magazine that is empty; false with errno where the pool is full. */
-bool ph_tcache_refill(struct ph_tcache *cache, unsigned cls);
+bool ph_tcache_refill(struct ph_tcache *cache, unsigned shape);
 
 /* Bytes of objects for which the magazines of each thread that shares may have room. */
 uint64_t ph_tcache_share(const struct pheap *heap);

@@ -11,6 +11,7 @@
  */
 #include <pheap.h>
 
+#include "alloc/alloc.h"
 #include "alloc/span.h"
 #include "alloc/tcache.h"
 #include "alloc/traced.h"
@@ -151,8 +152,9 @@ static int persist_content(struct pheap *heap, struct ph_count *count, uint64_t 
 static int copy_old(struct ph_rec *rec, const struct change *c)
 {
 	memcpy(ph_at(c->heap, c->born.start), ph_at(c->heap, c->old), c->copied);
-	if (!c->content)
-		return persist_content(c->heap, rec->count, c->born.start, c->copied);
+	if (!c->content) /* references behind what was copied are null, and count */
+		return persist_content(c->heap, rec->count, c->born.start,
+				       c->born.slab->type ? c->born.slab->size : c->copied);
 	ph_rec_content_again(rec, c->copied);
 	return 0;
 }
@@ -342,6 +344,7 @@ static int look_under_stripe(const struct change *c)
 static int try_resize(struct change *c, size_t size)
 {
 	uint64_t old_size;
+	uint32_t type;
 	void *ptr;
 	int err;
 
@@ -354,9 +357,12 @@ static int try_resize(struct change *c, size_t size)
 	if (!ph_traced_permanent(c->heap, &c->dead))
 		return look_under_stripe(c);
 	old_size = PH_SEEN(c->dead.slab, size);
+	type = PH_SEEN(c->dead.slab, type);
+	if (type && (err = ph_typed_size(c->heap, c->what, type, size)))
+		return err;
 	if (size <= old_size && size > old_size / 2)
 		return 0;
-	ptr = pheap_alloc(c->heap, size);
+	ptr = type ? ph_alloc_like(c->heap, &c->dead, size) : pheap_alloc(c->heap, size);
 	if (!ptr)
 		return -errno;
 	c->copied = size < old_size ? size : old_size;

@@ -24,7 +24,7 @@
 
 /* In place: content of PH_INLINE_MAX and an operation's entries; the birth or death
  * of a span in the deepest tree, which must not allocate. */
-#define PH_REC_WORDS 128
+#define PH_REC_WORDS 136
 #define PH_REC_LINES 24
 
 struct ph_rec {

@@ -13,6 +13,8 @@
  */
 #include "tx.h"
 
+#include "types.h"
+
 #include <stdlib.h>
 
 #include "alloc/large.h"
@@ -139,9 +141,9 @@ void ph_tx_delete_all(struct pheap *heap)
 
 /* ---- room for the record ------------------------------------------------------------- */
 
-/* Entry words for the birth of a span: two of its descriptor, and at most
+/* Entry words for the birth of a span: three of its descriptor, and at most
  * four words in each line of the tree's path, for both ends. */
-#define SPAN_WORDS (2u * (2 + 2 * 4 * 5))
+#define SPAN_WORDS (2u * (3 + 2 * 4 * 5))
 /* The entry that ends the undo generation. */
 #define END_WORDS 2u
 
@@ -165,10 +167,10 @@ static uint32_t object_words(const struct ph_object *object, bool dies)
 static __attribute__((noinline)) int reserve_extension(struct pheap_tx *tx, uint64_t bytes)
 {
 	struct ph_slab *span;
-	int err = ph_large_reserve(tx->heap, 2 * bytes, &span);
+	int err = ph_large_reserve(tx->heap, 0, 2 * bytes, &span);
 
 	if (err == -ENOSPC)
-		err = ph_large_reserve(tx->heap, bytes, &span);
+		err = ph_large_reserve(tx->heap, 0, bytes, &span);
 	if (err)
 		return err;
 	if (tx->extension)
@@ -260,6 +262,41 @@ PHEAP_API void *pheap_tx_zalloc(pheap_tx_t *tx, size_t size)
 	if (ptr)
 		memset(ptr, 0, size);
 	return ptr;
+}
+
+static void *adopt_typed(struct pheap_tx *tx, const char *what, const pheap_type_t *type, void *ptr)
+{
+	int err = ptr ? adopt(tx, what, ptr) : 0;
+
+	if (!err)
+		return ptr;
+	pheap_free(type->heap, ptr);
+	return ph_null_code(err);
+}
+
+static int usable_with(const struct pheap_tx *tx, const char *what, const pheap_type_t *type)
+{
+	int err = ph_tx_usable(tx, what);
+
+	if (!err && (!type || type->heap != tx->heap))
+		err = ph_error(EINVAL, "%s: the type is NULL, or another heap's", what);
+	return err;
+}
+
+PHEAP_API void *pheap_tx_alloc_typed(pheap_tx_t *tx, pheap_type_t *type)
+{
+	const char *what = "pheap_tx_alloc_typed";
+	int err = usable_with(tx, what, type);
+
+	return err ? ph_null_code(err) : adopt_typed(tx, what, type, pheap_alloc_typed(type));
+}
+
+PHEAP_API void *pheap_tx_alloc_array(pheap_tx_t *tx, pheap_type_t *type, size_t n)
+{
+	const char *what = "pheap_tx_alloc_array";
+	int err = usable_with(tx, what, type);
+
+	return err ? ph_null_code(err) : adopt_typed(tx, what, type, pheap_alloc_array(type, n));
 }
 
 /* From the newest on: that is the one a program is filling. */

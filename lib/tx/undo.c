@@ -193,9 +193,9 @@ static int make_room(struct pheap_tx *tx, const struct ph_range *ranges, uint32_
 		size = 2 * areas[undo->nareas - 1]->size;
 	if (size < bytes + PM_LINE)
 		size = bytes + PM_LINE;
-	err = ph_large_reserve(tx->heap, size, area);
+	err = ph_large_reserve(tx->heap, 0, size, area);
 	if (err == -ENOSPC && size > bytes + PM_LINE) /* then just what is needed */
-		err = ph_large_reserve(tx->heap, bytes + PM_LINE, area);
+		err = ph_large_reserve(tx->heap, 0, bytes + PM_LINE, area);
 	return err;
 }
 

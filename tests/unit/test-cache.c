@@ -46,7 +46,7 @@ static const struct ph_slab *slab_of(pheap_t *heap, const void *object)
 static void check_bounds(pheap_t *heap)
 {
 	struct ph_tcache *cache = cache_of(heap);
-	size_t dram = malloc_usable_size(cache), slots = 0, bytes = 0;
+	size_t dram = sizeof(*cache) + PH_CLASSES * sizeof(cache->mag[0]), slots = 0, bytes = 0;
 
 	for (unsigned c = 0; c < PH_CLASSES; c++) {
 		const struct ph_magazine *mag = &cache->mag[c];
