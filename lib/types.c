@@ -167,7 +167,10 @@ static unsigned shape_of(struct pheap *heap, uint32_t id, const struct pm_type *
 	unsigned cls = entry->size <= PH_SMALL_MAX ? ph_class_of(entry->size)
 						   : ph_medium_class(entry->size);
 
-	return entry->flags & PM_TYPE_ARRAY || cls == PH_CLASSES ? 0 : ph_shape(heap, id, cls);
+	/* Who reads types alone, as recovery does, has no shapes. */
+	return entry->flags & PM_TYPE_ARRAY || cls == PH_CLASSES || !heap->shapes
+		       ? 0
+		       : ph_shape(heap, id, cls);
 }
 
 static struct pheap_type *type_of_image(struct pheap *heap, uint32_t id, struct image *image)

@@ -563,7 +563,7 @@ void ph_span_death(struct ph_rec *rec, struct ph_slab *slab)
 	ph_tree_taken(&overlay, granule); /* D2: load the overlay's path */
 	ph_tree_taken(&overlay, granule + slab->granules - 1);
 	if (rec->heap->traced)
-		ph_traced_clear_bits(rec->heap, rec->count, slab); /* D4 */
+		ph_traced_clear_bits(rec, slab); /* D4 */
 	ph_rec_stage(rec);
 	ph_rec_put(rec, offset, 0);
 	if (slab->type)

@@ -15,7 +15,7 @@
  *       it is handed out.
  *   D4  The bitmap of a granule in no span is zero. A slab or large span that dies
  *       has no published object, so this needs no store; in a traced heap, whose bitmaps
- *       are as the last close left them, it is cleared before.
+ *       are as the last close left them, its record clears it.
  *
  * LOCKS: zone.lock, which is recursive: a record with births may spill into a
  * span of its own.

@@ -80,11 +80,15 @@ static void put_words(struct pheap *heap, struct ph_count *count, uint64_t *bitm
 	}
 }
 
-void ph_traced_clear_bits(struct pheap *heap, struct ph_count *count, const struct ph_slab *slab)
+void ph_traced_clear_bits(struct ph_rec *rec, const struct ph_slab *slab)
 {
-	static const uint64_t zero[PM_BITMAP_BYTES / 8];
+	const uint64_t *bitmap = bitmap_of(rec->heap, slab);
 
-	put_words(heap, count, bitmap_of(heap, slab), zero, words_of(slab));
+	for (uint32_t w = 0; w < words_of(slab); w++)
+		if (bitmap[w]) {
+			ph_rec_zero(rec, slab->bits, words_of(slab) * 8);
+			return;
+		}
 }
 
 /* A bit for each object that is handed out. */

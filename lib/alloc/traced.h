@@ -29,9 +29,9 @@ int ph_traced_bear(struct pheap *heap, struct ph_slab *slab) __attribute__((cold
  */
 int ph_traced_find_logged(struct pheap *heap, const void *ptr, struct ph_object *object);
 
-/* A slab or large span is about to die: its bits become zero. They are durable before the
- * record that the caller commits next. Under zone.lock. */
-void ph_traced_clear_bits(struct pheap *heap, struct ph_count *count, const struct ph_slab *slab);
+/* C3: a slab or large span dies with this record, and its bits become zero with it. Before
+ * what is staged in the record, under zone.lock. */
+void ph_traced_clear_bits(struct ph_rec *rec, const struct ph_slab *slab);
 
 /* Clean close: the bitmaps of all spans that are loaded, from the states of their objects;
  * others are as they were. Flushed, not fenced. No other thread is in the heap. */

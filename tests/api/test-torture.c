@@ -1,7 +1,7 @@
 /*
  * test-torture.c - kill -9, again and again.
  *
- *	test-torture [ROUNDS [SEED]]
+ *	test-torture [--traced] [ROUNDS [SEED]]
  *
  * A writer process runs random operations on a pool, in four threads on slots of
  * their own. Before each operation it notes in memory shared with its parent what
@@ -11,6 +11,8 @@
  * leaked, nothing overlaps. The next writer goes on from there.
  *
  * Recovery is killed too: at a random moment, or at one of its fences.
+ *
+ * --traced: in a traced pool, where what is linked is there because recovery reaches it.
  */
 #include "common.h"
 #include "interpose.h"
@@ -65,6 +67,25 @@ static struct {
 static struct {
 	unsigned whole, absent, idle, recoveries_killed;
 } seen;
+
+static bool traced;
+
+/* Of a traced pool: the array that the root refers to. */
+static pheap_type_t *own_type(pheap_t *heap)
+{
+	static uint32_t refs[SLOTS];
+	struct pheap_type_info info = {.struct_size = sizeof(info),
+				       .name = "own",
+				       .version = 1,
+				       .flags = PHEAP_TYPE_ARRAY,
+				       .size = sizeof(struct own),
+				       .refs = refs,
+				       .nrefs = SLOTS};
+
+	for (unsigned i = 0; i < SLOTS; i++)
+		refs[i] = i * (uint32_t)sizeof(pheap_ref);
+	return pheap_type_register(heap, &info);
+}
 
 /* ---- the writer ------------------------------------------------------------------ */
 
@@ -351,7 +372,8 @@ static void transaction(struct writer *w)
 static void *write_on(void *arg)
 {
 	struct writer *w = arg;
-	void *garbage;
+	void *garbage, *kept[64];
+	unsigned n = 0;
 
 	while (!__atomic_load_n(&shared->stop, __ATOMIC_RELAXED)) {
 		switch (rng_below(&w->rng, 10)) {
@@ -370,13 +392,18 @@ static void *write_on(void *arg)
 		case 6:
 			/* Never published: free again after the kill. */
 			garbage = pheap_alloc(w->heap, random_size(w));
-			if (garbage && rng_below(&w->rng, 20))
+			if (garbage && (n == ELEMENTS(kept) || rng_below(&w->rng, 20)))
 				must(!pheap_free(w->heap, garbage));
+			else if (garbage)
+				kept[n++] = garbage;
 			break;
 		default:
 			transaction(w);
 		}
 	}
+	/* A clean close of a traced pool keeps what is allocated. */
+	while (traced && n)
+		must(!pheap_free(w->heap, kept[--n]));
 	return NULL;
 }
 
@@ -485,6 +512,15 @@ static void show_problem(void *arg, const struct pheap_problem *problem)
 		(unsigned long long)problem->offset, problem->message);
 }
 
+/* Of an open traced pool the checker counts none. */
+static uint64_t count_allocated(pheap_t *heap)
+{
+	struct pheap_space space = {.struct_size = sizeof(space)};
+
+	must(!pheap_get_space(heap, &space));
+	return space.objects - 1; /* what keeps the type */
+}
+
 static void verify(const struct pheap_options *opts)
 {
 	struct pheap_check_result result = {.struct_size = sizeof(result)};
@@ -510,7 +546,7 @@ static void verify(const struct pheap_options *opts)
 	must(!pheap_check(heap, &result, show_problem, NULL));
 	/* Nothing leaked, and nothing overlaps. */
 	refs[n++] = *pheap_root(heap);
-	must(result.objects == n);
+	must((traced ? count_allocated(heap) : result.objects) == n);
 	qsort(refs, n, sizeof(refs[0]), compare_refs);
 	for (i = 1; i < n; i++)
 		must(refs[i - 1] + pheap_usable_size(heap, pheap_ptr(heap, refs[i - 1])) <=
@@ -599,18 +635,29 @@ static void make_empty(void)
 {
 	struct pheap_options opts = {
 		.struct_size = sizeof(opts), .size = POOL, .durability = PHEAP_PROCESS};
-	pheap_t *heap = pheap_create(scratch("p"), &opts);
+	pheap_t *heap;
+	void *own;
 
+	opts.flags = traced ? PHEAP_TRACED : 0;
+	heap = pheap_create(scratch("p"), &opts);
 	must(heap);
-	must(!pheap_alloc_into(heap, pheap_root(heap), THREADS * sizeof(struct own), NULL));
+	own = traced ? pheap_zalloc_array(own_type(heap), THREADS)
+		     : pheap_zalloc(heap, THREADS * sizeof(struct own));
+	must(own);
+	must(!pheap_publish(heap, pheap_root(heap), own, 0));
 	must(!pheap_close(heap));
 }
 
 int main(int argc, char **argv)
 {
-	unsigned rounds = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 0) : 200, i;
 	uint64_t operations = 0;
+	unsigned rounds, i;
 	struct rng rng;
+
+	traced = argc > 1 && !strcmp(argv[1], "--traced");
+	argc -= traced;
+	argv += traced;
+	rounds = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 0) : 200;
 
 	test_init(argc - 1, argv + 1);
 	rng = rng_make(1);

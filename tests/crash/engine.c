@@ -14,9 +14,17 @@
 
 #define POOL_SIZE (UINT64_C(8) << 20)
 
-static const struct scenario *const all[] = {
-	scenarios_basic,   scenarios_tx,     scenarios_space,	scenarios_arena, scenarios_pool,
-	scenarios_threads, scenarios_create, scenarios_process, scenarios_msync, NULL};
+static const struct scenario *const all[] = {scenarios_basic,
+					     scenarios_tx,
+					     scenarios_space,
+					     scenarios_arena,
+					     scenarios_pool,
+					     scenarios_threads,
+					     scenarios_create,
+					     scenarios_process,
+					     scenarios_msync,
+					     scenarios_traced,
+					     NULL};
 const struct scenario *const *engine_tables = all;
 
 const struct scenario *engine_scenario(unsigned i)
@@ -130,6 +138,7 @@ void engine_run(const struct engine *engine, const struct scenario *scenario, st
 	rig.replay = engine->replay;
 	rig.quiet = engine->quiet;
 	rig.trace = engine->trace;
+	rig.traced = !strncmp(scenario->name, "traced-", 7);
 	rig.ever = engine->ever;
 	if (fault.kind != FAULT_NONE) {
 		fault.sim = rig.sim[0];
@@ -146,7 +155,7 @@ void engine_run(const struct engine *engine, const struct scenario *scenario, st
 		rig.policy.every = rig.policy.store_every = 0;
 	scenario_scale = engine->long_form ? 8 : 1;
 	run_init(&run, &rig);
-	scenario->fn(&run);
+	(scenario->traced ? engine_find(scenario->traced) : scenario)->fn(&run);
 	if (run.heap)
 		oracle_verify(&run);
 	report->events[0] = rig.sim[0]->fences;

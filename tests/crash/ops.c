@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "random.h"
+#include "traced.h"
 
 uint64_t dice(struct run *run, uint64_t n)
 {
@@ -64,7 +65,11 @@ void op_table(struct run *run)
 		return;
 	op_edit(run, &(struct model_edit){.kind = MODEL_TABLE});
 	op_go(run);
-	err = pheap_alloc_into(run->heap, pheap_root(run->heap), sizeof(struct table), NULL);
+	if (run->rig->traced)
+		err = traced_table(run);
+	else
+		err = pheap_alloc_into(run->heap, pheap_root(run->heap), sizeof(struct table),
+				       NULL);
 	op_end(run, filled(run, pheap_root(run->heap), err));
 }
 
@@ -157,6 +162,8 @@ void op_close(struct run *run)
 {
 	int err;
 
+	if (run->rig->traced) /* what is allocated stays so */
+		op_unreserve_all(run);
 	if (!op_begin(run, "close", 0, 0))
 		return;
 	memset(run->held, 0, sizeof(run->held));
@@ -521,7 +528,8 @@ bool op_push(struct run *run, unsigned slot, size_t size)
 		return false;
 	head = model_slot(run->heap, slot);
 	tx = pheap_tx_begin(run->heap);
-	ptr = tx ? pheap_tx_alloc(tx, size) : NULL;
+	errno = 0;
+	ptr = tx ? run->rig->traced ? traced_node(run, tx, size) : pheap_tx_alloc(tx, size) : NULL;
 	if (!ptr) {
 		int code = code_of(ptr);
 
@@ -595,6 +603,47 @@ void op_unlink(struct run *run, unsigned slot)
 	op_end(run, pheap_retire(run->heap, (pheap_ref *)(void *)object_ptr(run, slot)));
 }
 
+/* ---- links of the program's own: traced pools ---------------------------------------------- */
+
+void op_unlink_free(struct run *run, unsigned slot)
+{
+	char *ptr;
+	int err;
+
+	if (!op_begin(run, "unlink and free", slot, 0))
+		return;
+	ptr = object_ptr(run, slot);
+	edit_slot(run, slot, NULL);
+	op_go(run);
+	err = pheap_set(run->heap, model_slot(run->heap, slot), 0);
+	op_end(run, err ? err : pheap_free(run->heap, ptr));
+}
+
+void op_relink(struct run *run, unsigned slot, size_t size)
+{
+	struct model_object *object;
+	char *old, *ptr;
+	int err;
+
+	if (!op_begin(run, "relink", slot, size))
+		return;
+	old = object_ptr(run, slot);
+	ptr = reserve(run, size);
+	if (!ptr) {
+		op_end(run, code_of(ptr));
+		return;
+	}
+	object = pattern(run, size);
+	run_put(run, ptr, object->bytes, size);
+	err = pheap_persist(run->heap, ptr, size);
+	edit_slot(run, slot, object);
+	op_go(run);
+	if (!err)
+		err = pheap_set(run->heap, model_slot(run->heap, slot),
+				pheap_ref_of(run->heap, ptr));
+	op_end(run, err ? err : pheap_free(run->heap, old));
+}
+
 /* ---- named roots -------------------------------------------------------------------------- */
 
 void op_root(struct run *run, unsigned index)
@@ -630,7 +679,8 @@ static void misuse_full(struct run *run, pheap_ref *slot)
 	char *ptr = pheap_ptr(run->heap, *slot);
 	char *other = reserve(run, 64);
 
-	must_refuse(run, "free of a published object", pheap_free(run->heap, ptr), -EINVAL);
+	if (!run->rig->traced)
+		must_refuse(run, "free of a published object", pheap_free(run->heap, ptr), -EINVAL);
 	must_refuse(run, "free of an interior pointer", pheap_free(run->heap, ptr + 8), -EINVAL);
 	must_refuse(run, "alloc_into a full slot", pheap_alloc_into(run->heap, slot, 64, NULL),
 		    -EEXIST);

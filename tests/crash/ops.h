@@ -90,6 +90,11 @@ void arena_end(struct run *run, struct arena *a);
 bool arena_seal(struct run *run, struct arena *a, unsigned slot);
 void op_drop_arena(struct run *run, unsigned slot);
 
+/* In traced pools: a slot set to null, or to an object that was made durable before; what it
+ * referred to is freed then. */
+void op_unlink_free(struct run *run, unsigned slot);
+void op_relink(struct run *run, unsigned slot, size_t size);
+
 /* A power cut: nothing that is pending arrives. Then the pool is opened again. */
 void op_cut(struct run *run);
 

@@ -158,7 +158,8 @@ pheap_t *run_create_heap(struct run *run)
 				     .size = run->rig->pool_size,
 				     .layout = "crash",
 				     .durability = PHEAP_POWER,
-				     .flags = msync_flag(run)};
+				     .flags = msync_flag(run) |
+					      (run->rig->traced ? PHEAP_TRACED : 0)};
 	const struct ph_hook *hook;
 	void *arg;
 

@@ -78,6 +78,7 @@ struct rig {
 	struct set judged;	 /* images together with what was expected of them */
 	struct shared_set *ever; /* images of all rigs of all processes; may be NULL */
 
+	bool traced;   /* pools are */
 	bool mutated;  /* the library is a mutant: flushes need not report stores */
 	bool may_fail; /* EIO is no failure: the run ends, the operation is in doubt */
 

@@ -14,8 +14,9 @@ struct scenario {
 	 * a nested run follows 1 in `nested` images (0: none). In the long form both
 	 * are denser. */
 	unsigned every, nested;
-	bool schedules;	 /* it is a program of two threads: concurrent.h */
-	unsigned weight; /* of its share of images, in eighths; 0 means 8 */
+	const char *traced; /* the name of a scenario: the same in a traced pool */
+	bool schedules;	    /* it is a program of two threads: concurrent.h */
+	unsigned weight;    /* of its share of images, in eighths; 0 means 8 */
 };
 
 /* Tables end with a NULL name. */
@@ -28,6 +29,7 @@ extern const struct scenario scenarios_threads[];
 extern const struct scenario scenarios_create[];
 extern const struct scenario scenarios_process[];
 extern const struct scenario scenarios_msync[];
+extern const struct scenario scenarios_traced[];
 
 /* For a library with points (points.h) only. */
 extern const struct scenario scenarios_concurrent[];
