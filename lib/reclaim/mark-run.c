@@ -21,6 +21,7 @@
 /* Granules that a thread looks through for flagged spans at once. */
 #define RESCAN_GRANULES 64u
 
+#define ENTRY(plan, offset) ((uint64_t)(plan) << 48 | (offset))
 #define ENTRY_PART UINT64_C(1)
 #define ENTRY_FROM UINT64_C(2)
 #define ENTRY_OFFSET(entry) ((entry)&UINT64_C(0xfffffffffff8))
@@ -53,9 +54,7 @@ static __attribute__((noinline)) void overflow(struct ph_marker *m, uint64_t ent
 
 static ph_inline void push(struct ph_mark_worker *w, uint64_t entry)
 {
-	if (ph_likely(w->ahead_n < PH_MARK_AHEAD))
-		put_ahead(w, entry);
-	else if (ph_likely(w->n < w->cap))
+	if (ph_likely(w->n < w->cap))
 		w->stack[w->n++] = entry;
 	else
 		overflow(w->marker, entry);
@@ -124,10 +123,10 @@ static ph_inline bool clear_white(uint64_t *word, uint64_t bit, bool several)
 
 /*
  * A word that is, or with maybe may be, a reference. object: where it was found. True: the
- * object is marked now and is to be looked into: *entry.
+ * object is marked now and is to be looked into, by *plan.
  */
 static ph_inline bool mark(struct ph_mark_worker *w, uint64_t ref, uint64_t object, bool maybe,
-			   bool several, uint64_t *entry)
+			   bool several, unsigned *plan)
 {
 	struct ph_marker *m = w->marker;
 	struct ph_mark_place place;
@@ -143,17 +142,18 @@ static ph_inline bool mark(struct ph_mark_worker *w, uint64_t ref, uint64_t obje
 		return false;
 	}
 	w->marked++;
-	*entry = (uint64_t)place.entry->plan << 48 | ref;
-	return m->plan[place.entry->plan].kind != PH_MARK_LEAF;
+	*plan = place.entry->plan;
+	return m->plan[*plan].kind != PH_MARK_LEAF;
 }
 
 static ph_inline void visit(struct ph_mark_worker *w, const uint64_t *slot, uint64_t object,
 			    bool maybe, bool several)
 {
-	uint64_t ref = __atomic_load_n(slot, __ATOMIC_RELAXED), entry;
+	uint64_t ref = __atomic_load_n(slot, __ATOMIC_RELAXED);
+	unsigned plan;
 
-	if (ref && mark(w, ref, object, maybe, several, &entry))
-		push(w, entry);
+	if (ref && mark(w, ref, object, maybe, several, &plan))
+		push(w, ENTRY(plan, ref));
 }
 
 /* ---- looking into an object ------------------------------------------------------------- */
@@ -189,7 +189,7 @@ static ph_inline void look(struct ph_mark_worker *w, const struct ph_mark_plan *
 			   bool several)
 {
 	switch (plan->kind) {
-	case PH_MARK_FIXED:
+	case PH_MARK_FIXED: /* roots; see follow() */
 		for (uint32_t i = 0; i < plan->nrefs; i++)
 			visit(w, slot_at(object, plan->refs[i]), offset, false, several);
 		break;
@@ -250,15 +250,56 @@ static __attribute__((noinline)) void look_into(struct ph_mark_worker *w, uint64
 	look(w, plan, m->base + offset, offset, from, to, several);
 }
 
-static ph_inline void look_at(struct ph_mark_worker *w, uint64_t entry, bool several)
+/* Look at the references of an object with fixed offsets. The last object that is found is
+ * not put on the stack: true, and it is in *next and *number, the number of its plan. */
+static ph_inline bool look_at_fixed(struct ph_mark_worker *w, const struct ph_mark_plan *plan,
+				    uint64_t offset, bool several, uint64_t *next, unsigned *number)
 {
-	const struct ph_mark_plan *plan = &w->marker->plan[ENTRY_PLAN(entry)];
-	uint64_t offset = ENTRY_OFFSET(entry);
+	const char *object = w->marker->base + offset;
+	bool found = false;
+	unsigned of;
 
-	if (ph_likely(plan->kind == PH_MARK_FIXED))
-		look(w, plan, w->marker->base + offset, offset, 0, 0, several);
-	else
-		look_into(w, entry, 0, several);
+	for (uint32_t i = 0; i < plan->nrefs; i++) {
+		uint64_t ref = __atomic_load_n(slot_at(object, plan->refs[i]), __ATOMIC_RELAXED);
+
+		if (!ref || !mark(w, ref, offset, false, several, &of))
+			continue;
+		if (found)
+			push(w, ENTRY(*number, *next));
+		found = true;
+		*next = ref;
+		*number = of;
+	}
+	return found;
+}
+
+/*
+ * Look into an object, and while there is but one to go on with, into that: without a way
+ * through a queue. The plan changes by a branch that is foretold, so that the next object's
+ * address depends on nothing but the reference.
+ */
+static ph_inline void follow(struct ph_mark_worker *w, uint64_t entry, bool several)
+{
+	const struct ph_marker *m = w->marker;
+	unsigned number = ENTRY_PLAN(entry), other = number;
+	const struct ph_mark_plan *plan = &m->plan[number];
+	uint64_t offset = ENTRY_OFFSET(entry), next = 0;
+
+	while (ph_likely(plan->kind == PH_MARK_FIXED)) {
+		if (!look_at_fixed(w, plan, offset, several, &next, &other))
+			return;
+		if (w->n || w->ahead_n || __atomic_load_n(&m->stop, __ATOMIC_RELAXED)) {
+			push(w, ENTRY(other, next));
+			return;
+		}
+		offset = next;
+		if (ph_unlikely(other != number)) {
+			number = other;
+			plan = &m->plan[number];
+			__asm__ volatile(""); /* a branch, and no conditional move */
+		}
+	}
+	look_into(w, ENTRY(number, offset), 0, several);
 }
 
 /* From the stack to what is ahead. */
@@ -294,7 +335,7 @@ static ph_inline void drain(struct ph_mark_worker *w, bool several)
 		entry = w->ahead[w->ahead_first];
 		w->ahead_first = (w->ahead_first + 1) % PH_MARK_AHEAD;
 		w->ahead_n--;
-		look_at(w, entry, several);
+		follow(w, entry, several);
 		if (several && ph_unlikely(__atomic_load_n(&m->hungry, __ATOMIC_RELAXED)))
 			give(w);
 		if (ph_unlikely(++w->turns % PROGRESS_TURNS == 0)) {
