@@ -16,6 +16,7 @@
 #include <pheap/alloc.h>
 #include <pheap/publish.h>
 #include <pheap/tx.h>
+#include <pheap/gc.h>
 #include <pheap/type.h>
 
 #include <pheap/arena.h>

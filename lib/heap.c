@@ -9,6 +9,7 @@
 #include "alloc/large.h"
 #include "alloc/span.h"
 #include "dram.h"
+#include "reclaim/gc.h"
 #include "sum.h"
 #include "tx/lane.h"
 #include "tx/tx.h"
@@ -75,6 +76,7 @@ void ph_heap_delete(struct pheap *heap)
 	ph_tx_delete_all(heap);
 	ph_zone_detach(heap);
 	ph_types_detach(heap);
+	ph_gc_detach(heap);
 	if (heap->lane_space)
 		munmap(heap->lane_space, sizeof(*heap->lane_space));
 	ph_dram_free(heap->lanes, PM_LANES_MAX * sizeof(*heap->lanes));

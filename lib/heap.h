@@ -291,6 +291,7 @@ struct ph_tcache {
 	uint64_t limbo_bytes;
 	uint64_t slot_bytes; /* of the objects for which magazines have room */
 	bool shares;	     /* counted in heap.sharers */
+	uint8_t joined;	     /* enum ph_joined, of collections */
 	uint8_t shelf;	     /* where its slabs are put */
 	uint32_t slots;	     /* room in magazines */
 	uint32_t denied;     /* times that a magazine could not grow */
@@ -393,6 +394,8 @@ struct pheap {
 	pthread_mutex_t root_lock;
 	pthread_mutex_t type_lock; /* registering; nests like root_lock */
 	struct ph_types *types;	   /* types.h; NULL: a volatile heap */
+
+	struct ph_gc *gc; /* reclaim/gc.h; NULL: not used yet; atomic */
 
 	struct ph_tcache *caches; /* registry lock */
 	struct ph_tcache *late;	  /* of threads that have ended: ph_tcache_borrow() */

@@ -216,7 +216,7 @@ static int attach(struct pheap *heap, const char *name, const struct pheap_optio
 	int err = ph_format_validate(heap->file.base, heap->file.size, name, &heap->super,
 				     heap->readonly);
 
-	heap->view = (struct pheap_view){heap->file.base, heap->file.size};
+	heap->view = (struct pheap_view){.base = heap->file.base, .size = heap->file.size};
 	heap->state = (struct pm_state *)(void *)(heap->file.base + PM_STATE);
 	heap->traced = heap->super.incompat & PM_INCOMPAT_TRACED;
 	if (!err && opts->flags & PHEAP_TRACED && !heap->traced)

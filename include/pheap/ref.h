@@ -11,12 +11,14 @@ extern "C" {
 #endif
 
 /*
- * The start of struct pheap, for the inline functions below and for nothing
- * else: where the pool is mapped and how many bytes of it there are.
+ * The start of struct pheap, for inline functions here and in gc.h, and for nothing
+ * else: where the pool is mapped, how many bytes of it there are, and whether a
+ * collection waits for threads.
  */
 struct pheap_view {
 	char *base;
 	uint64_t size;
+	uint64_t stop;
 };
 
 /* What pheap_ptr() and pheap_ref_of() call on misuse: errno EINVAL, NULL or 0. */

@@ -229,6 +229,23 @@ static int back_granules(struct pheap *heap, uint32_t granule, uint32_t n)
 	return 0;
 }
 
+int ph_zone_back_taken(struct pheap *heap)
+{
+	struct ph_zone *zone = &heap->zone;
+	struct ph_tree tree = overlay_tree(heap);
+	int err = 0;
+
+	pthread_mutex_lock(&zone->lock);
+	for (uint32_t g = 0; !err; g = (g / CHUNK_GRANULES + 1) * CHUNK_GRANULES) {
+		g = ph_tree_next_taken(&tree, g);
+		if (g >= zone->granules)
+			break;
+		err = back_granules(heap, g, 1);
+	}
+	pthread_mutex_unlock(&zone->lock);
+	return err;
+}
+
 /*
  * Memory of the caller's has no blocks: what was in use becomes zero by ordinary stores,
  * which reach media at any time or not at all, as the punching of a file may.

@@ -37,6 +37,9 @@ void ph_zone_detach(struct pheap *heap);
  * their descriptors and bitmaps. */
 int ph_zone_back(const struct ph_file *file, const struct pm_zone *pm, uint32_t granule);
 
+/* D3 for all that is in use, before it is read at large: a sparse copy of a pool has holes. */
+int ph_zone_back_taken(struct pheap *heap);
+
 /*
  * Give the blocks of free granules back to the file system. What is free is settled (H3),
  * and the caller has settled the deaths of spans: so nothing that a crash can bring back

@@ -15,6 +15,7 @@
 #include "tx/lane.h"
 #include "tx/tx.h"
 #include "block.h"
+#include "reclaim/gc.h"
 #include "debug.h"
 #include "decay.h"
 #include "large.h"
@@ -134,6 +135,7 @@ static void free_cache(const struct pheap *heap, struct ph_tcache *cache)
 /* Under the registry lock, by the thread that owns the cache. */
 static void end_cache(struct pheap *heap, struct ph_tcache *cache)
 {
+	ph_gc_thread_ends(cache);
 	ph_tcache_flush(cache);
 	if (cache->lane)
 		ph_lane_leave(heap, cache->lane);

@@ -217,7 +217,7 @@ static bool reserve(struct pheap *heap, struct pm_zone *zone, unsigned order)
 		return false;
 	}
 	heap->file = (struct ph_file){.fd = -1, .base = first - tree, .size = tree + bytes};
-	heap->view = (struct pheap_view){heap->file.base, heap->file.size};
+	heap->view = (struct pheap_view){.base = heap->file.base, .size = heap->file.size};
 	*zone = (struct pm_zone){.data = tree, .granules = 1u << order, .levels = order};
 	return true;
 }

@@ -46,7 +46,7 @@ static struct pheap *reader_of(char *base, uint64_t size)
 
 	if (!reader)
 		return ph_null(ENOMEM, "no memory for recovery");
-	reader->view = (struct pheap_view){base, size};
+	reader->view = (struct pheap_view){.base = base, .size = size};
 	reader->readonly = true;
 	reader->file.fd = -1;
 	reader->zone.pm = zone;

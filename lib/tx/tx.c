@@ -75,6 +75,7 @@ PHEAP_API pheap_tx_t *pheap_tx_begin(pheap_t *heap)
 		return ph_null(ENOMEM, "no memory for a transaction");
 	cache->count.begun++;
 	tx->open = true;
+	__atomic_store_n(&tx->joined, cache->joined != 0, __ATOMIC_RELEASE);
 	return tx;
 }
 

@@ -18,6 +18,7 @@ struct ph_tx_object {
 struct pheap_tx {
 	struct pheap *heap;
 	bool open;		/* between begin and end: handles are used again */
+	bool joined;		/* begun by a thread that had joined collections; atomic */
 	struct pheap_tx *next;	/* heap.txs */
 	uint32_t id;		/* there, from its first snapshot on; 0: not yet */
 	uint32_t base;		/* of its marks; 0: they are PH_MARK_MANY */
