@@ -472,7 +472,8 @@ void *ph_debug_alloc(struct pheap *heap, uint64_t alignment, uint64_t size)
 	rec->allocated_by = thread_id();
 	if (size <= FILL_MOST) {
 		memset(ptr, NEW, size);
-		slab->zero = 0;
+		if (slab->kind == PM_KIND_LARGE)
+			slab->zero = 0;
 	}
 	memset(ptr + size, CANARY, canary_bytes(rec, slab));
 	set_record(rec, LIVE);
