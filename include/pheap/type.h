@@ -157,6 +157,16 @@ struct pheap_object {
 PHEAP_API bool pheap_object_next(pheap_t *heap, const pheap_type_t *type, uint64_t *cursor,
 				 struct pheap_object *object);
 
+/*
+ * Start loading what an object of a type refers to: the first size bytes, at most
+ * PHEAP_PREFETCH_MAX, behind each of its references that are not weak; of an array, those of
+ * all its elements. The object itself is read; pheap_prefetch() loads one. Worth it where
+ * what it refers to is used some hundred instructions later. Where the type has a callback,
+ * that is called. type or object NULL, and what is no object: nothing. Never fails, and
+ * leaves errno alone. No fence.
+ */
+PHEAP_API void pheap_prefetch_typed(const pheap_type_t *type, const void *object, size_t size);
+
 #ifdef __cplusplus
 }
 #endif

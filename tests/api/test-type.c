@@ -387,6 +387,62 @@ static void many_threads(void **state)
 	close_pool(jobs[0].heap);
 }
 
+/* ---- prefetch ---------------------------------------------------------------------- */
+
+static struct {
+	unsigned calls;
+	const void *object;
+	uint64_t size;
+} traced;
+
+static void trace_first_two(void *object, uint64_t size, pheap_visit_fn *visit, void *arg)
+{
+	traced.calls++;
+	traced.object = object;
+	traced.size = size;
+	visit(arg, object);
+	visit(arg, (pheap_ref *)object + 1);
+}
+
+/* What the callback is given can be seen, what is loaded cannot: that it never fails, then. */
+static void prefetch(void **state)
+{
+	pheap_t *heap = make_pool("p", POOL);
+	pheap_type_t *node = make_type(heap, "node"), *array, *called;
+	struct pheap_type_info info = info_named("array");
+	pheap_ref *object = assert_made(pheap_zalloc(heap, 640));
+
+	(void)state;
+	memset(&traced, 0, sizeof(traced));
+	info.flags = PHEAP_TYPE_ARRAY;
+	array = assert_made(pheap_type_register(heap, &info));
+	info = info_named("called");
+	info.refs = NULL;
+	info.nrefs = 0;
+	info.trace = trace_first_two;
+	called = assert_made(pheap_type_register(heap, &info));
+	object[0] = pheap_ref_of(heap, object);
+	object[1] = UINT64_MAX - 5; /* no object's */
+	object[79] = POOL - 1;
+	errno = 77;
+	for (size_t size = 0; size < 2000; size += 333) {
+		pheap_prefetch_typed(node, object, size);
+		pheap_prefetch_typed(array, object, size);
+		pheap_prefetch_typed(NULL, object, size);
+		pheap_prefetch_typed(node, NULL, size);
+		pheap_prefetch_typed(node, &object, size);
+		pheap_prefetch_typed(called, object + 1, size); /* where none begins */
+	}
+	assert_int_equal(traced.calls, 0);
+	pheap_prefetch_typed(called, object, SIZE_MAX);
+	assert_int_equal(traced.calls, 1);
+	assert_ptr_equal(traced.object, object);
+	assert_int_equal(traced.size, pheap_usable_size(heap, object));
+	assert_int_equal(errno, 77);
+	assert_ok(pheap_free(heap, object));
+	close_pool(heap);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -401,6 +457,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(volatile_heap),
 		cmocka_unit_test(damaged_type),
 		cmocka_unit_test(many_threads),
+		cmocka_unit_test(prefetch),
 	};
 
 	test_init(argc, argv);
