@@ -266,6 +266,31 @@ static __attribute__((noinline)) int free_elsewhere(struct ph_slab *slab, void *
 }
 
 /*
+ * The state of the small object that is reserved and begins at ptr, where this thread used
+ * this heap last; NULL: all else.
+ */
+static ph_inline uint8_t *find_reserved(const struct pheap *heap, const void *ptr,
+					const struct ph_granule **granule, struct ph_slab **slab)
+{
+	struct ph_product product;
+	uint64_t inside;
+	uint8_t *state;
+
+	if (ph_unlikely(!heap || ph_tls.id != heap->fast_id))
+		return NULL;
+	inside = (uintptr_t)ptr - (uintptr_t)heap->zone.first;
+	if (ph_unlikely(inside >= heap->zone.bytes))
+		return NULL;
+	*granule = &heap->zone.map[inside >> PM_GRANULE_SHIFT];
+	*slab = __atomic_load_n(&(*granule)->slab, __ATOMIC_ACQUIRE);
+	product = ph_product((*granule)->before + inside % PM_GRANULE, (*granule)->reciprocal);
+	if (ph_unlikely(product.fraction >= (*granule)->reciprocal)) /* there may be no slab */
+		return NULL;
+	state = &(*slab)->state[product.quotient];
+	return ph_likely(__atomic_load_n(state, __ATOMIC_RELAXED) == PH_RESERVED) ? state : NULL;
+}
+
+/*
  * The common case in some thirty instructions: this thread used this heap last, the
  * object is reserved and small, ptr is where it begins, its slab is this thread's and
  * the magazine has room.
@@ -276,23 +301,10 @@ PHEAP_API FROM_A_LINE int pheap_free(pheap_t *heap, void *ptr)
 	struct ph_magazine *mag;
 	struct ph_cached *top;
 	const struct ph_granule *granule;
-	struct ph_product product;
 	struct ph_slab *slab;
-	uint64_t inside;
-	uint8_t *state;
+	uint8_t *state = find_reserved(heap, ptr, &granule, &slab);
 
-	if (ph_unlikely(!heap || ph_tls.id != heap->fast_id))
-		return free_slow(heap, ptr);
-	inside = (uintptr_t)ptr - (uintptr_t)heap->zone.first;
-	if (ph_unlikely(inside >= heap->zone.bytes))
-		return free_slow(heap, ptr);
-	granule = &heap->zone.map[inside >> PM_GRANULE_SHIFT];
-	slab = __atomic_load_n(&granule->slab, __ATOMIC_ACQUIRE);
-	product = ph_product(granule->before + inside % PM_GRANULE, granule->reciprocal);
-	if (ph_unlikely(product.fraction >= granule->reciprocal)) /* there may be no slab */
-		return free_slow(heap, ptr);
-	state = &slab->state[product.quotient];
-	if (ph_unlikely(__atomic_load_n(state, __ATOMIC_RELAXED) != PH_RESERVED))
+	if (ph_unlikely(!state))
 		return free_slow(heap, ptr);
 	cache = ph_tls.cache;
 	mag = ph_magazine_of(cache, granule);
@@ -324,11 +336,26 @@ PHEAP_API size_t pheap_usable_size(pheap_t *heap, const void *ptr)
 	return 0;
 }
 
-PHEAP_API void *pheap_realloc(pheap_t *heap, void *ptr, size_t size)
+/* What is in the block of `old` bytes goes to another one, if there is one. */
+static inline void *moved_to(struct pheap *heap, void *ptr, uint64_t old, void *moved, size_t size)
+{
+	if (!moved)
+		return NULL;
+	memcpy(moved, ptr, size < old ? size : old);
+	pheap_free(heap, ptr);
+	return moved;
+}
+
+/* In place while no smaller class than half the block would do. */
+static inline bool stays(uint64_t old, size_t size)
+{
+	return size <= old && size > old / 2;
+}
+
+static __attribute__((noinline)) void *realloc_slow(struct pheap *heap, void *ptr, size_t size)
 {
 	struct ph_object object;
 	uint64_t old;
-	void *moved;
 	int err;
 
 	if (!ptr)
@@ -346,13 +373,19 @@ PHEAP_API void *pheap_realloc(pheap_t *heap, void *ptr, size_t size)
 	if (object.slab->type &&
 	    (err = ph_typed_size(heap, "pheap_realloc", object.slab->type, size)))
 		return ph_null_code(err);
-	/* In place while no smaller class than half the block would do. */
-	if (size <= old && size > old / 2)
+	if (stays(old, size))
 		return ptr;
-	moved = ph_alloc_like(heap, &object, size);
-	if (!moved)
-		return NULL;
-	memcpy(moved, ptr, size < old ? size : old);
-	pheap_free(heap, ptr);
-	return moved;
+	return moved_to(heap, ptr, old, ph_alloc_like(heap, &object, size), size);
+}
+
+PHEAP_API FROM_A_LINE void *pheap_realloc(pheap_t *heap, void *ptr, size_t size)
+{
+	const struct ph_granule *granule;
+	struct ph_slab *slab;
+
+	if (ph_unlikely(!size || !find_reserved(heap, ptr, &granule, &slab) || slab->type))
+		return realloc_slow(heap, ptr, size);
+	if (stays(slab->size, size))
+		return ptr;
+	return moved_to(heap, ptr, slab->size, pheap_alloc(heap, size), size);
 }
