@@ -276,6 +276,7 @@ struct ph_waiting {
 #define PH_LARGE_SPANS 64u
 struct ph_large_cache {
 	uint32_t n;
+	bool hit; /* a thread's: since idle ones were last looked for */
 	uint64_t bytes;
 	uint64_t room; /* a thread's: bytes that it may hold */
 	struct ph_slab *span[PH_LARGE_SPANS];

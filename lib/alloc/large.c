@@ -61,6 +61,7 @@ static struct ph_slab *take_fit(struct ph_large_cache *cache, uint32_t type, uin
 			best = i;
 	if (best == cache->n)
 		return NULL;
+	cache->hit = true;
 	slab = cache->span[best];
 	cache->bytes -= bytes_of(slab);
 	for (cache->n--; best < cache->n; best++)
@@ -248,6 +249,13 @@ void ph_large_flush(struct pheap *heap, struct ph_tcache *cache)
 	heap->large_room += cache->large.room;
 	cache->large.room = 0;
 	pthread_mutex_unlock(&heap->large_lock);
+}
+
+void ph_large_idle(struct pheap *heap, struct ph_tcache *cache)
+{
+	if (cache->large.n && !cache->large.hit)
+		ph_large_flush(heap, cache);
+	cache->large.hit = false;
 }
 
 /* ---- reserve and free -------------------------------------------------------------------------

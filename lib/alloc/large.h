@@ -50,6 +50,9 @@ void ph_large_offer(struct pheap *heap, struct ph_slab *slab);
 /* What a thread's cache holds, to the heap's. Never fails. */
 void ph_large_flush(struct pheap *heap, struct ph_tcache *cache);
 
+/* The same if nothing has been taken from there since the last call. */
+void ph_large_idle(struct pheap *heap, struct ph_tcache *cache);
+
 /* What the heap's cache holds, and what limbo held before the last checkpoint, to the tree. */
 void ph_large_trim(struct pheap *heap);
 

@@ -15,9 +15,10 @@
 #define DISCOVER_SPANS 8u
 
 /* Granules of empty slabs that are kept: a part of those in use by slabs, and never less
- * than a megabyte of them. */
+ * than a megabyte of them, or than a quarter of that where memory goes back to the system. */
 #define KEPT_PART 128u
 #define KEPT_LEAST 16u
+#define KEPT_LEAST_DECAY 4u
 /* Beyond that, one goes whenever objects have come back so many times. Beyond this part of
  * the pool they go at once. */
 #define KEPT_TURNS 16u
@@ -162,8 +163,9 @@ static uint64_t kept(const struct pheap *heap)
 static bool too_many_kept(const struct pheap *heap)
 {
 	uint64_t in_use = __atomic_load_n(&heap->zone.granules_slab, __ATOMIC_RELAXED);
+	uint64_t least = heap->decay.on ? KEPT_LEAST_DECAY : KEPT_LEAST;
 
-	return kept(heap) > KEPT_LEAST && kept(heap) > in_use / KEPT_PART;
+	return kept(heap) > least && kept(heap) > in_use / KEPT_PART;
 }
 
 /* One empty slab of each shape goes in turn: what stays are those of shapes that need

@@ -639,7 +639,8 @@ static void empty(struct ph_tcache *cache, unsigned shape)
 	ph_slab_disown(cache->heap, &mag->own);
 }
 
-/* Magazines that have not been filled since the last time are emptied. */
+/* Magazines that have not been filled since the last time are emptied, and the large spans
+ * given to the heap of which none was taken. */
 static void empty_idle(struct ph_tcache *cache)
 {
 	uint64_t now = ph_decay_now();
@@ -652,6 +653,7 @@ static void empty_idle(struct ph_tcache *cache)
 		if (!(cache->filled[c / 64] >> c % 64 & 1))
 			empty(cache, c);
 	memset(cache->filled, 0, sizeof(cache->filled));
+	ph_large_idle(cache->heap, cache);
 }
 
 bool ph_tcache_refill(struct ph_tcache *cache, unsigned shape)

@@ -16,6 +16,7 @@
  * Where memory goes back to the system (decay.h), a magazine that has not been filled for a
  * delay is emptied, and its slab is anyone's: a size of which a thread needs nothing more
  * keeps none of its slabs. It costs a magazine that comes and goes without a miss one filling.
+ * So are its large spans, when none of them was used again.
  */
 #ifndef PH_TCACHE_H
 #define PH_TCACHE_H
