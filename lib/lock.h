@@ -18,6 +18,17 @@
 #define ph_unlikely(x) __builtin_expect(!!(x), 0)
 #define ph_inline inline __attribute__((always_inline))
 
+/* Have the line of an address brought from whichever cache it is in, and be the only one to
+ * have it. The builtin would ask for a copy, unless the compiler knows the processor. */
+static inline void ph_fetch_to_write(const void *addr)
+{
+#ifdef __x86_64__
+	__asm__ volatile("prefetchw %0" : : "m"(*(const char *)addr));
+#else
+	__builtin_prefetch(addr, 1);
+#endif
+}
+
 /* Make way; try counts the caller's vain attempts. */
 void ph_lock_wait(unsigned try);
 

@@ -219,7 +219,7 @@ static int free_object(struct pheap *heap, struct ph_tcache *cache, const struct
 	if (slab->kind == PM_KIND_LARGE) {
 		ph_large_free(heap, slab, false); /* H3: nothing has written to it */
 	} else if (ph_likely(cache != NULL)) {
-		ph_tcache_push(cache, slab, cached);
+		ph_tcache_push(cache, slab, cached.ptr, cached.state);
 	} else { /* no DRAM for a cache: free never allocates */
 		ph_set_state(cached.state, PH_FREE);
 		ph_slab_give(heap, slab->shape, &cached, 1);
@@ -258,23 +258,39 @@ void ph_block_free(struct pheap *heap, const struct ph_object *object)
 	free_object(heap, ph_tcache_get(heap), object);
 }
 
-/* The slab is another thread's, or the magazine is full. */
-static __attribute__((noinline)) int free_elsewhere(struct ph_slab *slab, void *ptr, uint8_t *state)
+/* The magazine is full. */
+static __attribute__((noinline)) int free_full(struct ph_slab *slab, void *ptr, uint8_t *state)
 {
-	ph_tcache_push(ph_tls.cache, slab, (struct ph_cached){ptr, state});
+	ph_tcache_push(ph_tls.cache, slab, ptr, state);
 	return 0;
 }
 
+/* The slab is another thread's, and so may be the line of the state: it is fetched to be
+ * written at once, not first to be read and then once more. */
+static __attribute__((noinline)) int free_elsewhere(struct pheap *heap, struct ph_slab *slab,
+						    void *ptr, uint8_t *state)
+{
+	ph_fetch_to_write(state);
+	if (ph_unlikely(__atomic_load_n(state, __ATOMIC_RELAXED) != PH_RESERVED))
+		return free_slow(heap, ptr);
+	ph_tcache_push(ph_tls.cache, slab, ptr, state);
+	return 0;
+}
+
+static ph_inline bool is_reserved(const uint8_t *state)
+{
+	return ph_likely(__atomic_load_n(state, __ATOMIC_RELAXED) == PH_RESERVED);
+}
+
 /*
- * The state of the small object that is reserved and begins at ptr, where this thread used
- * this heap last; NULL: all else.
+ * Where the state is of the small object that begins at ptr, where this thread used this heap
+ * last; NULL: all else. It may be the place behind a slab's last object, which is FREE.
  */
-static ph_inline uint8_t *find_reserved(const struct pheap *heap, const void *ptr,
-					const struct ph_granule **granule, struct ph_slab **slab)
+static ph_inline uint8_t *find_state(const struct pheap *heap, const void *ptr,
+				     const struct ph_granule **granule, struct ph_slab **slab)
 {
 	struct ph_product product;
 	uint64_t inside;
-	uint8_t *state;
 
 	if (ph_unlikely(!heap || ph_tls.id != heap->fast_id))
 		return NULL;
@@ -286,8 +302,7 @@ static ph_inline uint8_t *find_reserved(const struct pheap *heap, const void *pt
 	product = ph_product((*granule)->before + inside % PM_GRANULE, (*granule)->reciprocal);
 	if (ph_unlikely(product.fraction >= (*granule)->reciprocal)) /* there may be no slab */
 		return NULL;
-	state = &(*slab)->state[product.quotient];
-	return ph_likely(__atomic_load_n(state, __ATOMIC_RELAXED) == PH_RESERVED) ? state : NULL;
+	return &(*slab)->state[product.quotient];
 }
 
 /*
@@ -302,15 +317,19 @@ PHEAP_API FROM_A_LINE int pheap_free(pheap_t *heap, void *ptr)
 	struct ph_cached *top;
 	const struct ph_granule *granule;
 	struct ph_slab *slab;
-	uint8_t *state = find_reserved(heap, ptr, &granule, &slab);
+	uint8_t *state = find_state(heap, ptr, &granule, &slab);
 
 	if (ph_unlikely(!state))
 		return free_slow(heap, ptr);
 	cache = ph_tls.cache;
+	if (ph_unlikely(!ph_at_home(cache, granule)))
+		return free_elsewhere(heap, slab, ptr, state);
+	if (ph_unlikely(!is_reserved(state)))
+		return free_slow(heap, ptr);
 	mag = ph_magazine_of(cache, granule);
 	top = mag->top;
-	if (ph_unlikely(!ph_at_home(cache, granule) || top == mag->limit))
-		return free_elsewhere(slab, ptr, state);
+	if (ph_unlikely(top == mag->limit))
+		return free_full(slab, ptr, state);
 	mag->top = top + 1;
 	ph_set_state(state, PH_FREE);
 	top->ptr = ptr;
@@ -382,8 +401,9 @@ PHEAP_API FROM_A_LINE void *pheap_realloc(pheap_t *heap, void *ptr, size_t size)
 {
 	const struct ph_granule *granule;
 	struct ph_slab *slab;
+	const uint8_t *state = size ? find_state(heap, ptr, &granule, &slab) : NULL;
 
-	if (ph_unlikely(!size || !find_reserved(heap, ptr, &granule, &slab) || slab->type))
+	if (ph_unlikely(!state || !is_reserved(state) || slab->type))
 		return realloc_slow(heap, ptr, size);
 	if (stays(slab->size, size))
 		return ptr;

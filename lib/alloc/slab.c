@@ -220,6 +220,9 @@ static uint32_t take_from(struct ph_slab *slab, struct ph_cached *end, uint32_t 
 
 	slab->free -= taken;
 	for (uint32_t w = slab->low; left; slab->low = w++) {
+		/* The states of 64 objects are a line, which may be where they were freed. */
+		if (slab->avail[w])
+			ph_fetch_to_write(&slab->state[w * 64]);
 		for (bits = slab->avail[w]; bits && left; left--) {
 			uint32_t i = w * 64 + (uint32_t)__builtin_ctzll(bits);
 

@@ -580,20 +580,33 @@ static void send_home(struct ph_tcache *cache)
 }
 _Static_assert(PH_AWAY_MAX <= UINT8_MAX, "send_home()");
 
-void ph_tcache_push(struct ph_tcache *cache, const struct ph_slab *slab, struct ph_cached object)
+/*
+ * Word by word. A struct that came in registers is put on the stack, and is copied from there
+ * by one wide load, which waits until the stores before it have left the core: among them that
+ * to the state, whose line is another processor's when the slab is.
+ */
+static void put(struct ph_cached *at, char *ptr, uint8_t *state)
 {
-	const struct ph_granule *granule = ph_granule_at(cache->heap, object.ptr);
+	at->ptr = ptr;
+	at->state = state;
+}
+
+void ph_tcache_push(struct ph_tcache *cache, const struct ph_slab *slab, char *ptr, uint8_t *state)
+{
+	const struct ph_granule *granule = ph_granule_at(cache->heap, ptr);
 	struct ph_magazine *mag = &cache->mag[slab->shape];
 
-	ph_set_state(object.state, PH_FREE);
+	ph_set_state(state, PH_FREE);
 	if (ph_unlikely(!ph_at_home(cache, granule))) {
-		cache->away[cache->away_n++] = object;
+		put(&cache->away[cache->away_n++], ptr, state);
 		cache->away_bytes += slab->size;
 		if (cache->away_n == PH_AWAY_MAX || cache->away_bytes > PH_AWAY_BYTES)
 			send_home(cache);
 	} else if (ph_likely(mag->top != mag->limit) || make_room(cache, slab->shape)) {
-		*mag->top++ = object;
+		put(mag->top++, ptr, state);
 	} else {
+		struct ph_cached object = {ptr, state};
+
 		ph_slab_give(cache->heap, slab->shape, &object, 1);
 	}
 }
@@ -612,7 +625,7 @@ static void drain_limbo(struct ph_tcache *cache)
 		cache->limbo_first = (cache->limbo_first + 1) % PH_LIMBO_MAX;
 		cache->limbo_n--;
 		cache->limbo_bytes -= slab->size;
-		ph_tcache_push(cache, slab, first->object);
+		ph_tcache_push(cache, slab, first->object.ptr, first->object.state);
 	}
 }
 
@@ -707,7 +720,7 @@ void ph_tcache_retire(struct pheap *heap, struct ph_tcache *cache, const struct 
 		return;
 	}
 	if (!ph_touched(heap, slab)) {
-		ph_tcache_push(cache, slab, cached);
+		ph_tcache_push(cache, slab, cached.ptr, cached.state);
 		return;
 	}
 	if (cache->limbo_n == PH_LIMBO_MAX || cache->limbo_bytes > PH_LIMBO_BYTES) {

@@ -66,7 +66,7 @@ uint64_t ph_tcache_share(const struct pheap *heap);
 
 /* Put an object of a slab, which is the caller's, into its magazine, or, where the slab
  * is another thread's, among those that are given back together. Never fails. */
-void ph_tcache_push(struct ph_tcache *cache, const struct ph_slab *slab, struct ph_cached object);
+void ph_tcache_push(struct ph_tcache *cache, const struct ph_slab *slab, char *ptr, uint8_t *state);
 
 static inline struct ph_magazine *ph_magazine_of(struct ph_tcache *cache,
 						 const struct ph_granule *granule)
