@@ -80,7 +80,7 @@ struct pheap_gc_report {
  * Collect garbage. options and report may be NULL. Where there are published objects without a
  * type, options->flags has to say what they hold: PHEAP_GC_CONSERVATIVE or PHEAP_GC_LEAVES.
  *
- * Crash: each object is freed whole or not at all. Fences: one for some ten thousand objects, and
+ * Crash: each object is freed whole or not at all. Fences: one for some thousand objects, and
  * those of a few checkpoints. Thread-safe; collections wait for each other. A thread that
  * has transactions open must have joined before it began them.
  *

@@ -26,8 +26,8 @@
 #include "tx/undo.h"
 #include "types.h"
 
-/* Words of a batch: 16,384 objects, in a record of half of what a ring's share is. */
-#define BATCH 256u
+/* Words of a batch, 4,096 objects: more would save little of a fence, and hold more stripes. */
+#define BATCH 64u
 /* Objects that go back to their slabs under one lock. */
 #define GROUP 256u
 

@@ -104,6 +104,10 @@ void model_apply(struct model *model, const struct model *shared, struct model_s
 	case MODEL_WORD:
 		model->word[edit->index] = edit->value;
 		break;
+	case MODEL_GARBAGE:
+		model->garbage = edit->value;
+		model->fewer = false;
+		break;
 	}
 }
 

@@ -8,7 +8,7 @@
  * link, a slot of its own that refers to a further object, and so on: a list; or a
  * sealed arena, whose blocks have their link behind their first word.
  * No object is referred to twice, so the number of objects is the sum of the
- * lengths of all lists.
+ * lengths of all lists, and of those that were unlinked and not freed: garbage.
  *
  * Objects that models share never change: a changed object is a new one. So a model
  * is copied by copying its struct. Objects live in a model_store.
@@ -49,6 +49,8 @@ struct model {
 	struct model_object *slot[MODEL_SLOTS]; /* named roots come last */
 	bool root[MODEL_ROOTS];
 	uint64_t word[MODEL_WORDS];
+	uint64_t garbage; /* objects that are published and that nothing refers to */
+	bool fewer;	  /* some of them may have been freed */
 };
 
 /* Objects made by one run; freed together. */
@@ -70,10 +72,11 @@ struct model_object *model_copy(struct model_store *store, const struct model_ob
 enum model_kind {
 	MODEL_EXISTS,
 	MODEL_TABLE,
-	MODEL_SLOT,  /* index, object (NULL: null) */
-	MODEL_BYTES, /* index, object: its bytes replace those from byte `value` on */
-	MODEL_ROOT,  /* index, value: present? */
-	MODEL_WORD,  /* index, value */
+	MODEL_SLOT,    /* index, object (NULL: null) */
+	MODEL_BYTES,   /* index, object: its bytes replace those from byte `value` on */
+	MODEL_ROOT,    /* index, value: present? */
+	MODEL_WORD,    /* index, value */
+	MODEL_GARBAGE, /* value */
 };
 
 struct model_edit {

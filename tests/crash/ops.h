@@ -98,6 +98,17 @@ void op_relink(struct run *run, unsigned slot, size_t size);
 /* A power cut: nothing that is pending arrives. Then the pool is opened again. */
 void op_cut(struct run *run);
 
+/*
+ * Garbage: ops-gc.c. Objects are looked into word by word, so none may hold old references:
+ * their sizes are those of blocks. op_leak unlinks all that the slot refers to; op_litter
+ * makes n objects that nothing refers to; op_gc frees all garbage but what a transaction holds.
+ */
+void op_leak(struct run *run, unsigned slot);
+void op_litter(struct run *run, size_t size, unsigned n);
+void op_gc(struct run *run, uint64_t held);
+/* As many as op_gc would free. */
+void op_gc_dry(struct run *run);
+
 /* Named roots. */
 void op_root(struct run *run, unsigned index);
 void op_drop(struct run *run, unsigned index);
