@@ -17,6 +17,7 @@ static const struct {
 	{"create", cmd_create, "make a pool file"},
 	{"info", cmd_info, "show what a pool is and how full"},
 	{"check", cmd_check, "verify a pool file"},
+	{"gc", cmd_gc, "free what nothing reaches"},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))

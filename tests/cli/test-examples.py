@@ -4,6 +4,7 @@
 usage: test-examples.py FOLDER_OF_PROGRAMS PHEAP
 """
 
+import json
 import os
 import re
 import signal
@@ -56,6 +57,65 @@ class Requests(Example):
     def test_errors(self):
         self.run_it('requests', status=2)
         self.run_it('requests', 'nowhere', status=1)
+
+
+class Graph(Example):
+    """Rings that are forgotten: found and freed by the program, and by the tool."""
+
+    def graph(self, *args, status=0):
+        return self.run_it('graph', self.path('pool'), *args, status=status)
+
+    def tool(self, *args, status=0):
+        done = subprocess.run([TOOL, 'gc', *args, self.path('pool')], capture_output=True,
+                              text=True, timeout=60, check=False)
+        self.assertEqual(done.returncode, status, done.stderr)
+        return done.stdout if not status else done.stderr
+
+    def test_collect(self):
+        self.graph('grow', '1000')
+        self.graph('grow', '500')
+        self.graph('forget')
+        self.assertEqual(self.graph('show'),
+                         '1 rings of 1000 nodes; 1500 nodes are in the pool\n')
+        # 500 nodes, an array for each fourth of them, and the ring.
+        self.assertEqual(sorted(self.graph('collect').splitlines()),
+                         ['1 of struct ring', '125 of struct chord', '500 of struct node',
+                          '626 objects freed, 1254 are alive'])
+        self.assertEqual(self.graph('show'),
+                         '1 rings of 1000 nodes; 1000 nodes are in the pool\n')
+        self.graph('collect')
+        self.graph('forget', status=0)
+        self.graph('forget', status=1)
+        self.graph(status=2)
+
+    def test_tool(self):
+        self.graph('grow', '1000')
+        self.graph('forget')
+        with open(self.path('pool'), 'rb') as pool:
+            before = pool.read()
+        dry = json.loads(self.tool('--dry-run', '--json'))
+        with open(self.path('pool'), 'rb') as pool:
+            self.assertEqual(pool.read(), before)
+        self.assertEqual((dry['garbage'], dry['freed'], dry['dangling']), (1251, 0, 0))
+        self.assertEqual({(line['type'], line['objects']) for line in dry['by_type']},
+                         {('struct node', 1000), ('struct chord', 250), ('struct ring', 1)})
+        text = self.tool('--dry-run')
+        self.assertRegex(text, r'1000 +24 +0x[0-9a-f]+  struct node')
+        self.assertIn('1251 garbage', text)
+        self.assertIn('1251 freed', self.tool('--threads=2'))
+        self.assertIn('0 garbage', self.tool())
+        self.assertEqual(self.graph('show'), '0 rings of 0 nodes; 0 nodes are in the pool\n')
+        subprocess.run([TOOL, 'check', self.path('pool')], check=True, capture_output=True)
+        self.tool('--threads=0', status=2)
+        self.tool('--nonsense', status=2)
+
+    def test_untyped(self):
+        """What objects without a type, here the blocks of an arena, hold is not guessed."""
+        lines = ''.join(f'key {i}\tvalue {i}\n' for i in range(20000))
+        self.run_it('kvload', self.path('pool'), 'load', 'one', self.path('in', lines))
+        self.assertIn('have no type', self.tool(status=3))
+        self.assertIn(' 0 garbage', self.tool('--conservative'))
+        self.assertEqual(self.run_it('kvload', self.path('pool'), 'count', 'one'), '20000\n')
 
 
 class KvLoad(Example):
