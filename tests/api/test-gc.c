@@ -150,6 +150,29 @@ static void steady(void **state)
 	close_pool(heap);
 }
 
+/* One fence for the record of some thousand objects, two for the checkpoint; none where
+ * nothing is garbage, but for a checkpoint of what was done before. */
+static void fences(void **state)
+{
+	pheap_t *heap = make_pool("fences", MIB(8));
+	uint64_t before;
+
+	(void)state;
+	if (!(mode->flags & PHEAP_FORCE_PMEM))
+		skip(); /* others have no fences, or more */
+	push(heap, pheap_root(heap), 1);
+	leak(heap, 64, 500);
+	assert_ok(pheap_gc(heap, &conservative, NULL)); /* and settles */
+	leak(heap, 64, 500);
+	before = stats_of(heap).fences;
+	assert_int_equal(collect(heap).freed, 500);
+	assert_int_equal(stats_of(heap).fences - before, 3);
+	before = stats_of(heap).fences;
+	collect(heap);
+	assert_int_equal(stats_of(heap).fences - before, 0);
+	close_pool(heap);
+}
+
 /* ---- what is kept ------------------------------------------------------------------ */
 
 static void cycle(void **state)
@@ -467,13 +490,13 @@ static void volatile_heap(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(garbage),	  cmocka_unit_test(after_open),
-		cmocka_unit_test(steady),	  cmocka_unit_test(cycle),
-		cmocka_unit_test(pins),		  cmocka_unit_test(reserved),
-		cmocka_unit_test(transactions),	  cmocka_unit_test(leaves),
-		cmocka_unit_test(misuse),	  cmocka_unit_test(read_only),
-		cmocka_unit_test(joined_threads), cmocka_unit_test(other_threads),
-		cmocka_unit_test(idle_threads),
+		cmocka_unit_test(garbage),	 cmocka_unit_test(after_open),
+		cmocka_unit_test(steady),	 cmocka_unit_test(fences),
+		cmocka_unit_test(cycle),	 cmocka_unit_test(pins),
+		cmocka_unit_test(reserved),	 cmocka_unit_test(transactions),
+		cmocka_unit_test(leaves),	 cmocka_unit_test(misuse),
+		cmocka_unit_test(read_only),	 cmocka_unit_test(joined_threads),
+		cmocka_unit_test(other_threads), cmocka_unit_test(idle_threads),
 	};
 	const struct CMUnitTest volatile_tests[] = {cmocka_unit_test(volatile_heap)};
 
