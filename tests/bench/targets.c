@@ -132,6 +132,80 @@ static void volatile_against_malloc(enum workload_id workload)
 		ratio(use(block, S_VOLATILE), best_malloc(block)));
 }
 
+/* ---- volatile heaps, as the memory pools that have published figures --------------------- */
+
+struct range {
+	size_t min, max;
+	double rate; /* million allocations a second */
+};
+
+static const struct range ranges[] = {{8, 128, 90}, {129, 2048, 50}, {2049, 65536, 12}};
+
+static const struct block *find_range(enum workload_id workload, const struct range *range,
+				      unsigned threads)
+{
+	for (unsigned i = 0; i < row_count; i++)
+		if (rows[i].workload == workload && rows[i].min == range->min &&
+		    rows[i].max == range->max && rows[i].threads == threads)
+			return &all->blocks[i];
+	return NULL;
+}
+
+static void name_of(const struct block *block, char *name, size_t room)
+{
+	char size[32];
+
+	row_size(block->row, size, sizeof(size));
+	snprintf(name, room, "%s %s", workloads[block->row->workload].name, size);
+}
+
+/* An allocation counts with its free, and with the first store to it. */
+static void allocation_rate(const struct range *range)
+{
+	const struct block *block = find_range(W_RESERVE_BATCH, range, 1);
+	double ns = use(block, S_VOLATILE);
+	char name[64];
+
+	name_of(block, name, sizeof(name));
+	verdict(name, 1, "million allocations a second of pheap-volatile", '>', range->rate,
+		ns > 0 ? 1e3 / ns : NAN);
+}
+
+static void volatile_range(enum workload_id workload, const struct range *range)
+{
+	const struct block *block = find_range(workload, range, 1);
+	char name[64];
+
+	name_of(block, name, sizeof(name));
+	verdict(name, 1, "pheap-volatile / best malloc", '<', 1.1,
+		ratio(use(block, S_VOLATILE), best_malloc(block)));
+}
+
+/* What two threads do in the time in which one does once as much. */
+static void volatile_scaling(const struct range *range)
+{
+	const struct block *one = find_range(W_RANDOM_SLOT, range, 1);
+	const struct block *two = find_range(W_RANDOM_SLOT, range, 2);
+	char name[64];
+
+	name_of(two, name, sizeof(name));
+	verdict(name, 2, "throughput of pheap-volatile / one thread", '>', 1.9,
+		2 * ratio(use(one, S_VOLATILE), use(two, S_VOLATILE)));
+}
+
+static void volatile_heaps(void)
+{
+	double large = use(find(W_LARGE_PAIR, 1), S_VOLATILE);
+
+	verdict("large_pair", 1, "ns of pheap-volatile", '<', 50, large > 0 ? large : NAN);
+	for (unsigned i = 0; i < ELEMENTS(ranges); i++) {
+		allocation_rate(&ranges[i]);
+		volatile_range(W_RESERVE_BATCH, &ranges[i]);
+		volatile_range(W_RANDOM_SLOT, &ranges[i]);
+		volatile_scaling(&ranges[i]);
+	}
+}
+
 static void against_processes(const struct block *block, enum system_id system)
 {
 	const struct cell *cell = &block->cells[system];
@@ -231,6 +305,7 @@ void print_targets(const struct results *results)
 	one_fence(W_LINKED_PRODCON, 2);
 	volatile_against_malloc(W_PRODCON);
 	volatile_against_malloc(W_LARSON);
+	volatile_heaps();
 	all_against_processes();
 	fragmentation();
 	opening(W_OPEN_CLEAN);
