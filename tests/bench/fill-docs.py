@@ -7,7 +7,9 @@
         --toggle-collect=operation_publish \\
         build/tests/bench/instructions --run publish 10000
     callgrind_annotate publish.out >profile.txt
-    tests/bench/fill-docs.py docs/performance.md compare.txt instructions.txt profile.txt
+    build/tests/bench/volbench >volbench.txt
+    tests/bench/fill-docs.py docs/performance.md compare.txt instructions.txt profile.txt \\
+        volbench.txt
 
 A figure goes where the document says `<!-- begin NAME -->`, up to `<!-- end NAME -->`.
 """
@@ -153,6 +155,12 @@ def profile(path):
     return table(['function', 'of all instructions'], rows)
 
 
+def volatile(path):
+    with open(path, encoding='utf-8') as file:
+        lines = [line.rstrip('\n').split('\t') for line in file]
+    return table(lines[0], lines[1:])
+
+
 def fill(text, name, content):
     pattern = rf'(<!-- begin {name} -->\n).*?(<!-- end {name} -->)'
     new, n = re.subn(pattern, lambda m: f'{m.group(1)}\n{content}\n\n{m.group(2)}', text,
@@ -163,7 +171,7 @@ def fill(text, name, content):
 
 
 def main():
-    if len(sys.argv) != 5:
+    if len(sys.argv) != 6:
         sys.exit(__doc__)
     document, compare = sys.argv[1], Compare(sys.argv[2])
     with open(document, encoding='utf-8') as file:
@@ -172,7 +180,8 @@ def main():
                           ('two', costs(compare, '2')), ('fences', fences(compare)),
                           ('memory', memory(compare)), ('targets', targets(compare)),
                           ('instructions', instructions(sys.argv[3])),
-                          ('profile', profile(sys.argv[4]))):
+                          ('profile', profile(sys.argv[4])),
+                          ('volatile', volatile(sys.argv[5]))):
         text = fill(text, name, content)
     with open(document, 'w', encoding='utf-8') as file:
         file.write(text)
