@@ -20,6 +20,7 @@
 #include <pheap/type.h>
 
 #include <pheap/arena.h>
+#include <pheap/compact.h>
 #include <pheap/persist.h>
 #include <pheap/region.h>
 

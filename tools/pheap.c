@@ -18,6 +18,7 @@ static const struct {
 	{"info", cmd_info, "show what a pool is and how full"},
 	{"check", cmd_check, "verify a pool file"},
 	{"gc", cmd_gc, "free what nothing reaches"},
+	{"compact", cmd_compact, "move objects together, and give memory back"},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))

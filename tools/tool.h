@@ -22,6 +22,7 @@ int cmd_create(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_gc(int argc, char **argv);
+int cmd_compact(int argc, char **argv);
 
 /* After an option that getopt has complained about: say where help is. EXIT_USAGE. */
 int usage_error(const char *command);

@@ -335,6 +335,21 @@ uint32_t ph_slab_take(struct ph_tcache *cache, unsigned shape, struct ph_cached 
 
 /* ---- give ---------------------------------------------------------------------- */
 
+bool ph_slab_adopt(struct pheap *heap, struct ph_slab *slab)
+{
+	struct ph_central *central = &heap->central[slab->shape];
+	bool free;
+
+	lock(central);
+	free = !slab->owned;
+	slab->owned = 1;
+	place(heap, central, slab); /* off its list */
+	if (free)		    /* what is freed goes back to it, and into no magazine */
+		ph_span_set_home(heap, slab, NULL);
+	unlock(central);
+	return free;
+}
+
 void ph_slab_disown(struct pheap *heap, struct ph_slab **own)
 {
 	struct ph_slab *slab = *own;

@@ -43,6 +43,10 @@ void ph_slab_offer(struct pheap *heap, struct ph_slab *slab);
 uint32_t ph_slab_take(struct ph_tcache *cache, unsigned shape, struct ph_cached *objects,
 		      uint32_t n);
 
+/* Take a slab out of circulation: nobody allocates from it until it is disowned. False: a
+ * magazine owns it. */
+bool ph_slab_adopt(struct pheap *heap, struct ph_slab *slab);
+
 /* Own a slab no longer. */
 void ph_slab_disown(struct pheap *heap, struct ph_slab **own);
 

@@ -652,6 +652,11 @@ static void empty(struct ph_tcache *cache, unsigned shape)
 	ph_slab_disown(cache->heap, &mag->own);
 }
 
+void ph_tcache_renew(struct ph_tcache *cache, const struct ph_slab *slab)
+{
+	empty(cache, slab->shape);
+}
+
 /* Magazines that have not been filled since the last time are emptied, and the large spans
  * given to the heap of which none was taken. */
 static void empty_idle(struct ph_tcache *cache)

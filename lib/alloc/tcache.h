@@ -61,6 +61,10 @@ void ph_tcache_return(void);
 /* Fill a magazine that is empty; false with errno where the pool is full. */
 bool ph_tcache_refill(struct ph_tcache *cache, unsigned shape);
 
+/* Give the objects of the magazine for a slab's kind back: it is filled anew, from the
+ * fullest slab. */
+void ph_tcache_renew(struct ph_tcache *cache, const struct ph_slab *slab);
+
 /* Bytes of objects for which the magazines of each thread that shares may have room. */
 uint64_t ph_tcache_share(const struct pheap *heap);
 

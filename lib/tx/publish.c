@@ -10,6 +10,7 @@
  * held the object may be retired, its memory be another object's, or a record change it.
  */
 #include <pheap.h>
+#include <stdlib.h>
 
 #include "alloc/alloc.h"
 #include "alloc/span.h"
@@ -86,11 +87,21 @@ struct change {
 	const char *what;
 	struct ph_target slot;
 	uint64_t *word;
-	struct ph_object born, dead; /* slab NULL: none */
-	uint64_t old;		     /* what the slot must hold */
-	uint64_t copied;	     /* bytes of the old object that the new one gets */
-	bool content;		     /* the born object's content goes into the record */
+	struct ph_object born, dead;  /* slab NULL: none */
+	uint64_t old;		      /* what the slot must hold */
+	uint64_t copied;	      /* bytes of the old object that the new one gets */
+	bool content;		      /* the born object's content goes into the record */
+	const struct ph_target *more; /* further slots that hold the same: pheap_move() */
+	size_t nmore;
 };
+
+/* Where a slot is afterwards: one in the object that moves goes with it. */
+static uint64_t slot_after(const struct change *c, const struct ph_target *slot)
+{
+	uint64_t inside = slot->offset - c->old;
+
+	return c->copied && inside < c->copied ? c->born.start + inside : slot->offset;
+}
 
 static void build(struct ph_rec *rec, const struct change *c, bool birth)
 {
@@ -104,15 +115,33 @@ static void build(struct ph_rec *rec, const struct change *c, bool birth)
 		ph_rec_object(rec, &c->born, true);
 	if (c->dead.slab)
 		ph_rec_object(rec, &c->dead, false);
-	ph_rec_word(rec, c->slot.offset, ref);
+	ph_rec_word(rec, slot_after(c, &c->slot), ref);
+	for (size_t i = 0; i < c->nmore; i++)
+		ph_rec_word(rec, slot_after(c, &c->more[i]), ref);
 	if (c->copied)
 		ph_rec_cover(rec, c->old, c->copied);
+}
+
+static int verify_more(const struct change *c)
+{
+	for (size_t i = 0; i < c->nmore; i++) {
+		uint64_t offset = c->more[i].offset;
+
+		if (load(ph_at(c->heap, offset)) != c->old ||
+		    (c->more[i].place == PH_IN_ROOT && !ph_root_exists(c->heap, offset)))
+			return ph_error(EINVAL,
+					"%s: slot %zu does not refer to the same object as slot 0",
+					c->what, i + 1);
+	}
+	return 0;
 }
 
 /* Under stripes and lane: is all still as it was when the record was built?
  * -EAGAIN: the slot has changed, look anew. */
 static int verify(const struct change *c)
 {
+	int err;
+
 	if (load(c->word) != c->old)
 		return -EAGAIN;
 	if (c->slot.place == PH_IN_ROOT && !ph_root_exists(c->heap, c->slot.offset))
@@ -125,6 +154,8 @@ static int verify(const struct change *c)
 		return -EAGAIN; /* the slab was ended and made anew: look again */
 	if (c->dead.slab && !ph_traced_permanent(c->heap, &c->dead))
 		return not_published(c->what, c->old);
+	if (c->nmore && (err = verify_more(c)))
+		return err;
 	return c->dead.slab ? ph_undo_guards(c->heap, NULL, &c->dead) : 0;
 }
 
@@ -132,7 +163,9 @@ static int verify(const struct change *c)
 static void set_states(const struct change *c)
 {
 	touch_target(c->heap, &c->slot);
-	if (c->content)
+	for (size_t i = 0; i < c->nmore; i++)
+		touch_target(c->heap, &c->more[i]);
+	if (c->content || c->more)
 		ph_touch(c->heap, c->born.slab);
 	if (c->born.slab)
 		ph_set_state(ph_state_of(&c->born), PH_PUBLISHED);
@@ -386,6 +419,117 @@ PHEAP_API int pheap_resize(pheap_t *heap, pheap_ref *slot, size_t size)
 	do {
 		err = try_resize(&c, size);
 	} while (err == -EAGAIN);
+	return err;
+}
+
+/* ---- move ------------------------------------------------------------------------------ */
+
+/* Objects in a slab that are not free; others may change that meanwhile. */
+static uint32_t used_in(const struct ph_slab *slab)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < PH_SEEN(slab, objects); i++)
+		n += __atomic_load_n(&slab->state[i], __ATOMIC_RELAXED) >= PH_RESERVED;
+	return n;
+}
+
+/* Objects of a slab that is as full as this stay: in eighths. */
+#define DENSE 7u
+
+/*
+ * A place in a fuller slab than that of the old object; NULL with errno 0 where there is
+ * none. The thread's magazine may have places of sparse slabs only: then it is filled anew,
+ * from the fullest one.
+ */
+static void *denser_place(struct ph_tcache *cache, const struct ph_object *old)
+{
+	struct pheap *heap = cache->heap;
+	uint32_t used = used_in(old->slab);
+
+	for (unsigned i = 0; i < 2 && used * 8 < old->slab->objects * DENSE; i++) {
+		char *ptr = ph_alloc_shape(heap, old->slab->shape);
+		const struct ph_slab *slab = ptr ? ph_slab_at(heap, ptr) : NULL;
+
+		if (!slab)
+			return NULL;
+		if (slab != old->slab && used_in(slab) > used)
+			return ptr;
+		pheap_free(heap, ptr);
+		ph_tcache_renew(cache, old->slab);
+	}
+	errno = 0;
+	return NULL;
+}
+
+static int find_slots(struct pheap *heap, const char *what, pheap_ref *const *slots, size_t n,
+		      struct ph_target *targets)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < n && !err; i++)
+		err = find_slot(heap, what, slots[i], &targets[i]);
+	return err;
+}
+
+/* One attempt: 1, 0, or a code. */
+static int try_move(struct change *c, struct ph_tcache *cache)
+{
+	void *ptr;
+	int err;
+
+	c->old = load(c->word);
+	if (!c->old)
+		return ph_error(ENOENT, "%s: the first slot is null", c->what);
+	err = find_linked(c->heap, c->what, c->old, &c->dead);
+	if (err)
+		return load(c->word) != c->old ? -EAGAIN : err;
+	if (!ph_traced_permanent(c->heap, &c->dead))
+		return look_under_stripe(c);
+	if ((err = verify_more(c)))
+		return err;
+	if (PH_SEEN(c->dead.slab, kind) == PM_KIND_LARGE)
+		return 0;
+	ptr = denser_place(cache, &c->dead);
+	if (!ptr)
+		return -errno;
+	c->copied = PH_SEEN(c->dead.slab, size);
+	err = prepare_link(c, ptr, 0);
+	if (!err)
+		err = apply_change(c);
+	if (err && err != -EIO)
+		pheap_free(c->heap, ptr);
+	c->copied = 0;
+	return err ? err : 1;
+}
+
+PHEAP_API int pheap_move(pheap_t *heap, pheap_ref *const *slots, size_t n)
+{
+	struct change c = {.heap = heap, .what = "pheap_move"};
+	struct ph_tcache *cache;
+	struct ph_target *more;
+	int err = ph_heap_writable(heap, c.what);
+
+	if (!err && (!slots || !n || n > UINT32_MAX))
+		err = ph_error(EINVAL, "pheap_move: %zu slots at %p", n, (const void *)slots);
+	if (err)
+		return err;
+	cache = ph_tcache_get(heap);
+	more = calloc(n, sizeof(*more));
+	if (!cache || !more)
+		err = ph_error(ENOMEM, "pheap_move: no memory");
+	if (!err)
+		err = find_slots(heap, c.what, slots, n, more);
+	if (!err) {
+		c.word = slots[0];
+		c.slot = more[0];
+		c.more = more + 1;
+		c.nmore = n - 1;
+		do {
+			err = try_move(&c, cache);
+		} while (err == -EAGAIN);
+	}
+	free(more);
 	return err;
 }
 

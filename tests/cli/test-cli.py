@@ -64,6 +64,15 @@ class Cli(unittest.TestCase):
         self.create()
         self.assertEqual(self.info()['contract'], 'linked')
 
+    def test_compact(self):
+        self.create()
+        done = json.loads(self.run_it(FINE, 'compact', '--json', self.pool).stdout)
+        self.assertEqual((done['moved'], done['pinned']), (0, 0))
+        self.assertEqual(done['bytes_after'], done['bytes_before'])
+        self.assertIn('0 objects moved', self.run_it(FINE, 'compact', self.pool).stdout)
+        self.run_it(POOL, 'compact', self.pool + '.none')
+        self.run_it(USAGE, 'compact')
+
     def test_create(self):
         done = self.create('--size', '16M', '--layout', 'fruit')
         self.assertIn(self.pool, done.stdout)

@@ -65,7 +65,7 @@ void op_table(struct run *run)
 		return;
 	op_edit(run, &(struct model_edit){.kind = MODEL_TABLE});
 	op_go(run);
-	if (run->rig->traced)
+	if (run->rig->typed)
 		err = traced_table(run);
 	else
 		err = pheap_alloc_into(run->heap, pheap_root(run->heap), sizeof(struct table),
@@ -529,7 +529,7 @@ bool op_push(struct run *run, unsigned slot, size_t size)
 	head = model_slot(run->heap, slot);
 	tx = pheap_tx_begin(run->heap);
 	errno = 0;
-	ptr = tx ? run->rig->traced ? traced_node(run, tx, size) : pheap_tx_alloc(tx, size) : NULL;
+	ptr = tx ? run->rig->typed ? traced_node(run, tx, size) : pheap_tx_alloc(tx, size) : NULL;
 	if (!ptr) {
 		int code = code_of(ptr);
 
@@ -642,6 +642,39 @@ void op_relink(struct run *run, unsigned slot, size_t size)
 		err = pheap_set(run->heap, model_slot(run->heap, slot),
 				pheap_ref_of(run->heap, ptr));
 	op_end(run, err ? err : pheap_free(run->heap, old));
+}
+
+/* ---- moves ------------------------------------------------------------------------------ */
+
+void op_compact(struct run *run, bool moves)
+{
+	struct pheap_compact_report report = {.struct_size = sizeof(report)};
+
+	if (!op_begin(run, "compact", 0, 0))
+		return;
+	op_go(run);
+	if (!op_end(run, pheap_compact(run->heap, NULL, &report)))
+		return;
+	if (moves != (report.moved > 0))
+		run_fail(run, "%llu objects have moved", (unsigned long long)report.moved);
+	oracle_verify(run);
+}
+
+/* The first object of a list, to which nothing else refers. */
+void op_move(struct run *run, unsigned slot)
+{
+	pheap_ref *ref = model_slot(run->heap, slot);
+	void *ptr;
+	int err;
+
+	if (!op_begin(run, "move", slot, 0))
+		return;
+	op_go(run);
+	err = pheap_move(run->heap, &ref, 1);
+	ptr = pheap_ptr(run->heap, *ref);
+	if (err > 0)
+		run_absorb(run, ptr, pheap_usable_size(run->heap, ptr));
+	op_end(run, err > 0 ? 0 : err);
 }
 
 /* ---- named roots -------------------------------------------------------------------------- */

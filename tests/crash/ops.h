@@ -95,6 +95,10 @@ void op_drop_arena(struct run *run, unsigned slot);
 void op_unlink_free(struct run *run, unsigned slot);
 void op_relink(struct run *run, unsigned slot, size_t size);
 
+/* Where typed objects are changes, and nothing else. moves: some are to. */
+void op_compact(struct run *run, bool moves);
+void op_move(struct run *run, unsigned slot);
+
 /* A power cut: nothing that is pending arrives. Then the pool is opened again. */
 void op_cut(struct run *run);
 

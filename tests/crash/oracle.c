@@ -54,6 +54,8 @@ bool oracle_verify(struct run *run)
 		return false;
 	if (run->rig->traced) /* of an open traced heap the checker counts none */
 		result.objects = traced_objects(run);
+	else if (run->rig->typed)
+		result.objects -= traced_types(run);
 	if (!model_match(run->heap, &run->now, NULL, what, sizeof(what)))
 		run_fail(run, "%s", what);
 	else if (!count_is_right(run, result.objects))

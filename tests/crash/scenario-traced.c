@@ -79,7 +79,70 @@ static void closes(struct run *run)
 	op_open(run);
 }
 
+/* Slabs in which every fourth object is left: four lists that grow in turn, of which one
+ * stays. Nothing new for crashes. */
+static void make_sparse(struct run *run, unsigned rounds)
+{
+	const unsigned kept = FIRST_LIST + 3;
+
+	run->blind = true;
+	for (unsigned i = 0; i < rounds; i++)
+		for (unsigned list = FIRST_LIST; list <= kept; list++)
+			op_push(run, list, 5000);
+	for (unsigned list = FIRST_LIST; list < kept; list++)
+		while (run->now.slot[list] && !run->failed)
+			op_pop(run, list);
+	run->blind = false;
+}
+
+static void compact(struct run *run)
+{
+	setup(run);
+	op_publish(run, 0, 64, 0);
+	for (unsigned i = 0; i < 10; i++) {
+		make_sparse(run, 12);
+		if (i % 2) {
+			op_close(run);
+			op_open(run);
+		}
+		op_compact(run, true);
+		op_push(run, FIRST_LIST + 4, 40);
+	}
+	op_compact(run, false);
+}
+
+static void moves(struct run *run)
+{
+	setup(run);
+	for (unsigned i = 0; i < 3; i++) {
+		make_sparse(run, 12);
+		for (unsigned k = 0; k < 6 && !run->failed; k++) {
+			op_move(run, FIRST_LIST + 3);
+			op_pop(run, FIRST_LIST + 3);
+		}
+	}
+}
+
+/* Every store is a crash point: some thousand. */
+static void compact_process(struct run *run)
+{
+	setup(run);
+	op_close(run);
+	op_open_process(run);
+	for (unsigned i = 0; i < 3; i++) {
+		make_sparse(run, 10);
+		op_compact(run, true);
+	}
+	op_close(run);
+	op_open(run);
+}
+
 const struct scenario scenarios_traced[] = {
+	{.name = "compact", .fn = compact, .nested = 200},
+	{.name = "compact-move", .fn = moves, .nested = 400},
+	{.name = "compact-process", .fn = compact_process},
+	{.name = "traced-compact", .traced = "compact", .nested = 200},
+	{.name = "traced-compact-move", .traced = "compact-move", .nested = 400},
 	{.name = "traced-links", .fn = links, .nested = 200},
 	{.name = "traced-logged", .fn = logged, .nested = 400},
 	{.name = "traced-ends", .fn = ends, .nested = 200},

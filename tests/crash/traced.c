@@ -12,6 +12,9 @@
 /* Smaller ones have a type that says where the link is; in larger ones, as in objects whose
  * type has a callback that the tool at hand has not got, it is found by looking. */
 #define NODE_BYTES 128u
+/* Of these only some fit in a slab. */
+#define BIG_LEAST 1000u
+#define BIG_BYTES 5120u
 
 static uint32_t table_refs[MODEL_TABLE_SLOTS];
 
@@ -45,7 +48,15 @@ static const struct pheap_type_info infos[] = {
 	 .flags = PHEAP_TYPE_ARRAY,
 	 .size = 8,
 	 .trace = no_trace},
+	{.struct_size = sizeof(struct pheap_type_info),
+	 .name = "big",
+	 .version = 1,
+	 .size = BIG_BYTES,
+	 .refs = node_refs,
+	 .nrefs = 1},
 };
+
+#define TYPES (sizeof(infos) / sizeof(infos[0]))
 
 static pheap_type_t *type_of(struct run *run, unsigned i)
 {
@@ -69,7 +80,7 @@ int traced_table(struct run *run)
 	void *ptr;
 
 	errno = 0;
-	for (unsigned i = 1; i < 3; i++)
+	for (unsigned i = 1; i < TYPES; i++)
 		if (!type_of(run, i))
 			return -errno;
 	type = type_of(run, 0);
@@ -83,11 +94,11 @@ int traced_table(struct run *run)
 
 char *traced_node(struct run *run, pheap_tx_t *tx, size_t size)
 {
-	unsigned i = size <= NODE_BYTES ? 1 : 2;
+	unsigned i = size <= NODE_BYTES ? 1 : size < BIG_LEAST || size > BIG_BYTES ? 2 : 3;
 	pheap_type_t *type = type_of(run, i);
 	char *ptr = !type    ? NULL
-		    : i == 1 ? pheap_tx_alloc_typed(tx, type)
-			     : pheap_tx_alloc_array(tx, type, (size + 7) / 8);
+		    : i == 2 ? pheap_tx_alloc_array(tx, type, (size + 7) / 8)
+			     : pheap_tx_alloc_typed(tx, type);
 
 	if (ptr)
 		run_absorb(run, ptr, pheap_usable_size(run->heap, ptr));
@@ -125,7 +136,7 @@ static uint64_t held_objects(const struct run *run)
 	return n;
 }
 
-static uint64_t types_of(const struct run *run)
+uint64_t traced_types(const struct run *run)
 {
 	uint64_t n = 0;
 
@@ -151,5 +162,5 @@ uint64_t traced_objects(const struct run *run)
 		if (slab)
 			g += slab->granules - 1;
 	}
-	return n - held_objects(run) - types_of(run);
+	return n - held_objects(run) - traced_types(run);
 }

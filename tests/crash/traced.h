@@ -13,6 +13,9 @@
 /* Register the types and make the table: a code. */
 int traced_table(struct run *run);
 
+/* How many objects keep types. */
+uint64_t traced_types(const struct run *run);
+
 /* An object for a list, with its link in the first word. NULL with errno. */
 char *traced_node(struct run *run, pheap_tx_t *tx, size_t size);
 
