@@ -22,9 +22,11 @@
 #include "slab.h"
 #include "span.h"
 
-/* Entries of the largest magazine: a thousand objects come and go without a transfer. */
+/* Entries of the largest magazine: a thousand objects come and go without a transfer. Their
+ * bytes, and those where a thread may have as much as any. */
 #define CAP_MAX 1024u
 #define CAP_BYTES (1024u << 10)
+#define CAP_BYTES_MOST (2048u << 10)
 /* Entries of a new magazine: not more than 16 KiB of objects, but one. */
 #define CAP_FIRST 8u
 #define CAP_FIRST_BYTES 16384u
@@ -33,7 +35,7 @@
 /* What all magazines have room for: a part of the pool, shared by the threads that need
  * more than twice the least; a thread's share is at most and at least so many bytes. */
 #define SHARE_PART 8u
-#define SHARE_MOST (UINT64_C(16) << 20)
+#define SHARE_MOST (UINT64_C(24) << 20)
 #define SHARE_LEAST (UINT64_C(128) << 10)
 
 __thread struct ph_tls ph_tls;
@@ -493,6 +495,9 @@ static __attribute__((noinline)) void grow_if_affordable(struct ph_tcache *cache
 {
 	uint32_t cap = cap_of(&cache->mag[shape]), first = first_cap(cache, shape);
 
+	if ((uint64_t)cap * 2 * size_of(cache, shape) > CAP_BYTES &&
+	    ph_tcache_share(cache->heap) < SHARE_MOST)
+		return;
 	if (!cap) {
 		set_cap(cache, shape, affordable(cache, shape, first) ? first : 1);
 		return;
@@ -512,7 +517,7 @@ static inline void grow(struct ph_tcache *cache, unsigned shape)
 {
 	uint64_t cap = cap_of(&cache->mag[shape]) * 2;
 
-	if (!cap || (cap <= CAP_MAX && cap * size_of(cache, shape) <= CAP_BYTES))
+	if (!cap || (cap <= CAP_MAX && cap * size_of(cache, shape) <= CAP_BYTES_MOST))
 		grow_if_affordable(cache, shape);
 }
 

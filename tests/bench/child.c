@@ -176,7 +176,7 @@ static uint64_t heap_size(void)
 	/* 100,000 objects a thread; 1024 of 34 KiB on average, or some of 1 MiB. */
 	if (job.workload == W_THREADTEST || job.workload == W_ARENA64)
 		return MIB(64);
-	return job.max > 4096 ? MIB(128) * job.threads : job.max > 128 ? MIB(64) : MIB(32);
+	return job.max > 4096 ? MIB(256) * job.threads : job.max > 128 ? MIB(64) : MIB(32);
 }
 
 static void set_up(void)
