@@ -185,8 +185,10 @@ static int recover_content(struct pheap *heap, const char *name)
 	struct ph_file none = {.fd = -1}, *file = heap->readonly ? &none : &heap->file;
 
 	if (heap->traced && heap->recovered)
-		return ph_traced_recover(pm, &heap->count, file, name, heap->view.base,
-					 heap->view.size);
+		return heap->readonly || heap->media.hook
+			       ? ph_traced_recover_own(pm, &heap->count, heap->view.base,
+						       heap->view.size)
+			       : ph_traced_recover(pm, &heap->count, file, name);
 	/* Which also verifies the lanes of a pool that was closed cleanly. */
 	return ph_recover(pm, &heap->count, file->fd < 0 ? NULL : file, heap->view.base,
 			  heap->view.size, NULL);

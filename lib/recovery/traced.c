@@ -76,8 +76,10 @@ static int reach(struct pheap *reader, struct ph_marker **marker)
 		return err;
 	ph_mark_fixed_roots(*marker);
 	err = ph_mark_run(*marker);
-	if (err)
+	if (err) {
 		ph_marker_free(*marker);
+		*marker = NULL;
+	}
 	return err;
 }
 
@@ -171,24 +173,39 @@ static int judge(struct ph_file *copy, struct ph_marker **marker)
 	return err ? err : ph_traced_reach(copy->base, copy->size, marker);
 }
 
+/* What step 1 works in: another mapping, or for memory that is no file a copy of it. */
+static int map_copy(struct ph_file *copy, const char *path, const char *base)
+{
+	if (copy->fd >= 0)
+		return ph_file_map(copy, path);
+	copy->base = ph_map_lazily(copy->size);
+	if (!copy->base)
+		return ph_error(ENOMEM, "%s: no memory for recovery", path);
+	memcpy(copy->base, base, copy->size);
+	return 0;
+}
+
+int ph_traced_recover_own(struct ph_persist *pm, struct ph_count *count, char *base, uint64_t size)
+{
+	int err = ph_recover(pm, count, NULL, base, size, NULL);
+
+	return err ? err : reach_and_rebuild(pm, count, base, size);
+}
+
 int ph_traced_recover(struct ph_persist *pm, struct ph_count *count, const struct ph_file *file,
-		      const char *path, char *base, uint64_t size)
+		      const char *path)
 {
 	struct ph_file copy = {.fd = file->fd, .size = file->size, .readonly = true};
+	const struct ph_file *backed = file->fd < 0 ? NULL : file;
 	struct ph_marker *marker = NULL;
-	int err;
+	int err = map_copy(&copy, path, file->base);
 
-	if (file->fd < 0) {
-		err = ph_recover(pm, count, NULL, base, size, NULL);
-		return err ? err : reach_and_rebuild(pm, count, base, size);
-	}
-	err = ph_file_map(&copy, path);
 	if (!err)
 		err = judge(&copy, &marker);
 	if (!err)
-		err = ph_recover(pm, count, file, base, size, NULL); /* step 2 */
+		err = ph_recover(pm, count, backed, file->base, file->size, NULL); /* step 2 */
 	if (!err)
-		err = ph_traced_rebuild(pm, count, file, base, marker);
+		err = ph_traced_rebuild(pm, count, backed, file->base, marker);
 	if (marker)
 		ph_marker_free(marker);
 	if (copy.base)

@@ -13,7 +13,7 @@
  * Step 3 is for the states of the slabs that this session loads, and for the clean close at
  * its end, which leaves the bitmaps of others as they are: so they have to be durable.
  *
- * A pool in memory of the caller's has no second mapping: 2 comes before the marker.
+ * A pool in memory of the caller's is copied for step 1.
  */
 #ifndef PH_RECOVERY_TRACED_H
 #define PH_RECOVERY_TRACED_H
@@ -36,8 +36,12 @@ int ph_traced_rebuild(struct ph_persist *pm, struct ph_count *count, const struc
 /* Both, in an image that nobody else sees, after which it is as if it was closed cleanly. */
 int ph_traced_settle(char *base, uint64_t size);
 
-/* Steps 1 to 3 of an open for writing. */
+/* Steps 1 to 3, for a pool that is open for writing. */
 int ph_traced_recover(struct ph_persist *pm, struct ph_count *count, const struct ph_file *file,
-		      const char *path, char *base, uint64_t size);
+		      const char *path);
+
+/* Steps 2 and 3 in memory that is the heap's own: a reader's mapping, or that of a simulator,
+ * which has to see each store. */
+int ph_traced_recover_own(struct ph_persist *pm, struct ph_count *count, char *base, uint64_t size);
 
 #endif

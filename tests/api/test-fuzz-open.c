@@ -134,8 +134,9 @@ static void undamaged_pools(void **state)
 		char *copy = memory_copy(damaged_images[kind], POOL);
 		pheap_t *heap = open_on(copy, POOL, NULL);
 
-		assert_int_equal(info_of(heap).recovered, kind == DAMAGED_CRASHED);
-		assert_true(check_clean(heap) >= 4);
+		assert_int_equal(info_of(heap).recovered, kind != DAMAGED_HEALTHY);
+		/* Of an open traced pool none are counted. */
+		assert_true(check_clean(heap) >= 4 || kind == DAMAGED_TRACED);
 		close_pool(heap);
 		memory_free(copy, POOL);
 	}

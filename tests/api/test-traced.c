@@ -320,6 +320,110 @@ static void recover_leaves(void **state)
 	close_pool(heap);
 }
 
+/* A list of typed nodes behind the root, each with two objects that nobody refers to. */
+struct node {
+	pheap_ref next, other;
+	uint64_t number;
+};
+
+/* next behind a tag: what opens the pool does not know where to look. */
+static void trace_tagged(void *object, uint64_t size, pheap_visit_fn *visit, void *arg)
+{
+	struct node *node = object;
+
+	(void)size;
+	visit(arg, &node->next);
+}
+
+static pheap_type_t *node_type(bool callback)
+{
+	static const uint32_t refs[] = {0, 8};
+	struct pheap_type_info info = {.struct_size = sizeof(info),
+				       .name = callback ? "tagged" : "node",
+				       .version = 1,
+				       .size = sizeof(struct node),
+				       .refs = callback ? NULL : refs,
+				       .nrefs = callback ? 0 : 2,
+				       .trace = callback ? trace_tagged : NULL};
+
+	return assert_made(pheap_type_register(heap, &info));
+}
+
+static void make_list(unsigned n)
+{
+	pheap_ref last = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		pheap_type_t *type = node_type(i % 3 == 2);
+		struct node *node = assert_made(pheap_alloc_typed(type));
+
+		*node = (struct node){.next = last, .other = 0, .number = i};
+		last = pheap_ref_of(heap, node);
+		assert_made(pheap_alloc_typed(type));
+		reserved(100, i);
+	}
+	assert_ok(pheap_persist(heap, pheap_ptr(heap, last), sizeof(struct node)));
+	assert_ok(pheap_set(heap, root, last));
+}
+
+static void recover_list(void **state)
+{
+	const unsigned n = 5000;
+	pheap_t *kept;
+	unsigned i = n;
+
+	(void)state;
+	begin();
+	make_list(n);
+	kept = heap;
+	for (unsigned round = 0; round < 2; round++) {
+		heap = crash_pool("p");
+		root = pheap_root(heap);
+		assert_true(info_of(heap).recovered);
+		assert_int_equal(published(), n + 2); /* and what keeps two types */
+		i = n;
+		for (const struct node *node = pheap_ptr(heap, *root); node;
+		     node = pheap_ptr(heap, node->next))
+			assert_int_equal(node->number, --i);
+		assert_int_equal(i, 0);
+		close_pool(heap);
+	}
+	heap = kept;
+	close_pool(heap);
+}
+
+/* A reference to no object: refused with the place, and the file is as it was. */
+static void damaged_reference(void **state)
+{
+	static const pheap_ref bad[] = {8, UINT64_C(1) << 60, UINT64_MAX, 4096, MIB(31)};
+	char *copy = scratch("damaged");
+
+	(void)state;
+	begin();
+	make_list(1000);
+	for (unsigned i = 0; i < ELEMENTS(bad); i++) {
+		const struct node *node = pheap_ptr(heap, *root);
+		struct pheap_check_result result = {.struct_size = sizeof(result)};
+		struct pheap_options options = options_of(0);
+		uint64_t hash;
+
+		while (node->number != 601) /* of the type that says where */
+			node = pheap_ptr(heap, node->next);
+		copy_file(scratch("p"), copy);
+		write_at(copy, &bad[i], sizeof(bad[i]),
+			 (off_t)(pheap_ref_of(heap, node) + offsetof(struct node, other)));
+		hash = file_hash(copy);
+		assert_errno(EUCLEAN, pheap_open(copy, &options));
+		assert_non_null(strstr(pheap_errormsg(), "refer"));
+		options.flags |= PHEAP_READONLY;
+		assert_errno(EUCLEAN, pheap_open(copy, &options));
+		assert_error(EUCLEAN, pheap_check_file(copy, &result, NULL, NULL));
+		assert_true(result.problems > 0);
+		assert_true(hash == file_hash(copy));
+	}
+	close_pool(heap);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -331,6 +435,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(misuse),
 		cmocka_unit_test(no_fences),
 		cmocka_unit_test(recover_leaves),
+		cmocka_unit_test(recover_list),
+		cmocka_unit_test(damaged_reference),
 	};
 
 	test_init(argc, argv);

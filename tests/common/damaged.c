@@ -116,6 +116,40 @@ static void leave_records(pheap_t *heap)
 		must(!pheap_set(heap, root(heap, 10), 0));
 }
 
+/* A graph in which each object refers to some that were made before. */
+#define NODES 600u
+static pheap_ref nodes[NODES];
+
+static void make_graph(pheap_t *heap, struct choice *c)
+{
+	pheap_type_t *type = pheap_type_find(heap, "a");
+
+	for (unsigned i = 0; i < NODES; i++) {
+		pheap_ref *node = pheap_zalloc_typed(type);
+
+		must(node);
+		if (i)
+			node[0] = nodes[i - 1];
+		if (i)
+			node[1] = nodes[choose(c, i)];
+		node[7] = i % 5 ? 0 : *root(heap, choose_any(c));
+		nodes[i] = pheap_ref_of(heap, node);
+	}
+	must(!pheap_set(heap, pheap_named_root(heap, "graph"), nodes[NODES - 1]));
+	must(pheap_alloc(heap, 64) && pheap_alloc(heap, 100000)); /* linked nowhere */
+}
+
+static pheap_t *create(char *memory, bool traced)
+{
+	struct pheap_options opts = {.struct_size = sizeof(opts),
+				     .size = DAMAGED_POOL,
+				     .flags = traced ? PHEAP_TRACED : 0};
+	pheap_t *heap = ph_pool_create_on(memory, DAMAGED_POOL, &opts, NULL, NULL);
+
+	must(heap);
+	return heap;
+}
+
 static void make_image(unsigned kind)
 {
 	struct rng rng = rng_make(kind);
@@ -124,7 +158,7 @@ static void make_image(unsigned kind)
 
 	damaged_entropy(1000 + kind);
 	damaged_images[kind] = memory_new(DAMAGED_POOL);
-	heap = create_on(damaged_images[kind], DAMAGED_POOL, NULL);
+	heap = create(damaged_images[kind], kind == DAMAGED_TRACED);
 	for (unsigned i = 0; i < ROOTS; i++)
 		must(root(heap, i));
 	must(use_types(heap) == 2);
@@ -135,6 +169,8 @@ static void make_image(unsigned kind)
 	if (kind == DAMAGED_HEALTHY) {
 		must(!pheap_close(heap));
 	} else {
+		if (kind == DAMAGED_TRACED)
+			make_graph(heap, &c);
 		leave_open(heap);
 		leave_records(heap);
 		ph_pool_abandon(heap);
@@ -181,7 +217,11 @@ static uint64_t place_in_lane(const struct damage *d)
 static uint64_t some_place(const struct damage *d)
 {
 	struct choice *c = d->choice;
+	const struct pm_super *super = (const void *)d->base;
 
+	/* A reference, or something else in one of the objects. */
+	if (super->incompat & PM_INCOMPAT_TRACED && choose(c, 4) == 0)
+		return nodes[choose(c, NODES)] + 8 * choose(c, 8);
 	switch (d->in_zone ? 4 + choose(c, 3) : choose(c, d->supers ? 11 : 10)) {
 	case 0:
 		return PM_STATE + choose(c, PM_LINE);
@@ -318,9 +358,13 @@ static void keep(pheap_t *heap, struct kept *kept, size_t size, uint64_t id)
 		fill_pattern(kept->object, size, id);
 }
 
+/* In a traced pool whoever follows a damaged reference, or one that a damaged one shared its
+ * object with, may free and write what is another's: the library cannot know. */
+static bool trusting;
+
 static void look_at(const struct kept *kept)
 {
-	must(!kept->object || has_pattern(kept->object, kept->size, kept->id));
+	must(trusting || !kept->object || has_pattern(kept->object, kept->size, kept->id));
 }
 
 /* Whatever a root of a damaged pool refers to. */
@@ -389,7 +433,7 @@ static void use_once(pheap_t *heap, char *base, struct choice *c, struct kept *k
 	case 3:
 	case 4:
 		if (mine->object)
-			must(!pheap_free(heap, mine->object));
+			must(!pheap_free(heap, mine->object) || trusting);
 		keep(heap, mine, size, choose_any(c));
 		break;
 	case 5:
@@ -417,6 +461,7 @@ void damaged_use(pheap_t *heap, char *base, struct choice *c)
 	uint64_t n = 20 + choose(c, choose(c, 4) ? 200 : 1500);
 	struct kept kept[KEPT] = {{NULL, 0, 0}};
 
+	trusting = info_of(heap).traced;
 	use_types(heap);
 	for (uint64_t i = 0; i < n && choices_left(c); i++)
 		use_once(heap, base, c, kept);

@@ -12,8 +12,9 @@
 
 #define DAMAGED_POOL MIB(8)
 
-/* Closed; and killed with open transactions and unsettled records. */
-enum { DAMAGED_HEALTHY, DAMAGED_CRASHED, DAMAGED_IMAGES };
+/* Closed; and killed with open transactions and unsettled records; the same of a traced pool
+ * with a graph of typed objects. */
+enum { DAMAGED_HEALTHY, DAMAGED_CRASHED, DAMAGED_TRACED, DAMAGED_IMAGES };
 extern char *damaged_images[DAMAGED_IMAGES];
 
 void damaged_make_images(void);
