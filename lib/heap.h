@@ -397,6 +397,7 @@ struct pheap {
 	struct ph_types *types;	   /* types.h; NULL: a volatile heap */
 
 	struct ph_gc *gc; /* reclaim/gc.h; NULL: not used yet; atomic */
+	bool logs_young;  /* reclaim/young.h; changed while all lanes are held */
 
 	struct ph_tcache *caches; /* registry lock */
 	struct ph_tcache *late;	  /* of threads that have ended: ph_tcache_borrow() */

@@ -37,6 +37,8 @@ enum {
 	PHEAP_GC_CONSERVATIVE = 1u << 1,
 	/* Objects without a type hold no references. Not with sealed arenas. */
 	PHEAP_GC_LEAVES = 1u << 2,
+	/* Look at young objects only (pheap_gc_set_generations()). */
+	PHEAP_GC_YOUNG = 1u << 3,
 };
 
 /* Garbage objects of one type and one size. */
@@ -61,9 +63,9 @@ struct pheap_gc_options {
 
 struct pheap_gc_report {
 	size_t struct_size; /* in: sizeof(struct pheap_gc_report) */
-	uint64_t objects;   /* published before */
-	uint64_t live;	    /* of them */
-	uint64_t garbage;   /* the others */
+	uint64_t objects; /* published before; of a young collection, young ones, here and below */
+	uint64_t live;	  /* of them */
+	uint64_t garbage; /* the others */
 	uint64_t garbage_bytes;
 	uint64_t freed; /* objects; 0 in a dry run. Fewer than garbage where a
 			 * transaction holds some, or they are of a counted type */
@@ -74,6 +76,7 @@ struct pheap_gc_report {
 	uint64_t sweep_ns;
 	uint64_t dram; /* bytes that marking took */
 	unsigned threads;
+	unsigned young; /* 1: it was a young collection */
 };
 
 /*
@@ -128,6 +131,50 @@ static inline void pheap_safepoint(pheap_t *heap)
  */
 PHEAP_API int pheap_pin(pheap_t *heap, const void *ptr);
 PHEAP_API int pheap_unpin(pheap_t *heap, const void *ptr);
+
+/*
+ * GENERATIONS. Where most objects die young it pays to look at young ones often and at
+ * all of them rarely. An object is young from when it is published until it has survived
+ * `survive` collections. With PHEAP_GC_YOUNG, pheap_gc() looks at young objects only: its time
+ * depends on what is young and alive, and on how much was written since the last time, not
+ * on what is old. When old objects have grown by `growth` per cent since they were last looked
+ * at, it looks at everything instead (report.young is 0); so it does the first time.
+ *
+ * What old objects refer to is learned from records, which note what they write: each
+ * takes a little longer. So in a pool with generations references are stored into published
+ * objects by the functions of this library, or in place under pheap_tx_snapshot() or before
+ * pheap_persist(), pheap_flush() or pheap_memcpy().
+ *
+ * A young collection does not look into reserved objects, but for those of transactions of joined
+ * threads: what only they refer to has to be pinned.
+ */
+struct pheap_gc_generations {
+	size_t struct_size; /* in: sizeof(struct pheap_gc_generations) */
+	unsigned flags;	    /* PHEAP_GC_CONSERVATIVE or PHEAP_GC_LEAVES, of all young collections */
+	unsigned survive;   /* 1 to 8; 0: 1 */
+	unsigned growth;    /* per cent; 0: 100 */
+};
+
+/*
+ * Have generations from here on; with generations NULL, have none. All that is published is
+ * old. Not kept in the pool. Stops threads as a collection does, for a moment; thread-safe. No
+ * fence. Errors: EINVAL, ENOTSUP (volatile and traced heaps), EROFS, ENOMEM.
+ */
+PHEAP_API int pheap_gc_set_generations(pheap_t *heap,
+				       const struct pheap_gc_generations *generations);
+
+/* Of all collections since the heap was opened, dry runs not counted. */
+struct pheap_gc_stats {
+	size_t struct_size; /* in: sizeof(struct pheap_gc_stats) */
+	uint64_t young, full;
+	uint64_t stop_ns, stop_max_ns; /* all, and the longest */
+	uint64_t visited_bytes;	       /* of objects that were looked at, alive or not */
+	uint64_t freed_bytes;	       /* over visited_bytes: how well they paid */
+	uint64_t old_bytes;	       /* with generations */
+};
+
+/* Errors: EINVAL. No fence, thread-safe. */
+PHEAP_API int pheap_gc_get_stats(pheap_t *heap, struct pheap_gc_stats *stats);
 
 #ifdef __cplusplus
 }

@@ -37,6 +37,8 @@ struct ph_gc {
 	uint32_t joined, waiting; /* threads; those of them that wait or are idle */
 	struct ph_pin *pin;
 	uint32_t pins, pin_room; /* room: a power of two, or 0 */
+	struct ph_young *young;	 /* young.h; NULL: no generations */
+	struct pheap_gc_stats stats;
 };
 
 /* What a joined thread is: in struct ph_tcache. */
@@ -61,6 +63,8 @@ void ph_gc_end(struct ph_gc *gc);
 
 /* While threads are stopped: all roots. */
 void ph_gc_roots(struct pheap *heap, struct ph_gc *gc, struct ph_marker *marker);
+/* Those of a young collection: without reserved objects, but those of transactions. */
+void ph_gc_young_roots(struct pheap *heap, struct ph_gc *gc, struct ph_marker *marker);
 
 /* Free what is white: counts go to the report. */
 int ph_gc_sweep(struct pheap *heap, struct ph_marker *marker, struct pheap_gc_report *report);

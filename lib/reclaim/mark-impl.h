@@ -88,7 +88,9 @@ struct ph_marker {
 	struct ph_mark_plan plan[PH_MARK_TYPES + 1];
 	const struct pm_zone *zone;
 	uint64_t words; /* of white */
-	uint64_t objects;
+	uint32_t *some; /* first granules of spans, with PH_MARK_SOME */
+	uint32_t nsome, some_room;
+	uint64_t objects, bytes;
 	uint64_t spans_granules; /* those that map[] says something of */
 	void (*progress)(void *arg, uint64_t marked, uint64_t total);
 	void *arg;
@@ -128,11 +130,12 @@ struct ph_mark_place {
 	uint64_t index;
 };
 
-/* False: ref is not the start of a place for an object. */
-static ph_inline bool ph_mark_find(const struct ph_marker *marker, uint64_t ref,
-				   struct ph_mark_place *place)
+/* The place in which an offset lies, or behind which, with index too large; *start: it begins
+ * there. False: no span that is known covers it. */
+static ph_inline bool ph_mark_at(const struct ph_marker *marker, uint64_t offset,
+				 struct ph_mark_place *place, bool *start)
 {
-	uint64_t at = ref - marker->data, granule = at >> PM_GRANULE_SHIFT, inside;
+	uint64_t at = offset - marker->data, granule = at >> PM_GRANULE_SHIFT, inside;
 	const struct ph_mark_shape *shape;
 	struct ph_product product;
 
@@ -145,7 +148,26 @@ static ph_inline bool ph_mark_find(const struct ph_marker *marker, uint64_t ref,
 	shape = &marker->shape[place->entry->cls];
 	product = ph_product(inside, shape->reciprocal);
 	place->index = product.quotient;
-	return product.fraction < shape->reciprocal && product.quotient < shape->objects;
+	*start = product.fraction < shape->reciprocal;
+	return product.quotient < shape->objects;
+}
+
+/* False: no place for an object is around the offset. */
+static inline bool ph_mark_around(const struct ph_marker *marker, uint64_t offset,
+				  struct ph_mark_place *place)
+{
+	bool start;
+
+	return ph_mark_at(marker, offset, place, &start);
+}
+
+/* False: ref is not the start of a place for an object. */
+static ph_inline bool ph_mark_find(const struct ph_marker *marker, uint64_t ref,
+				   struct ph_mark_place *place)
+{
+	bool start;
+
+	return ph_mark_at(marker, ref, place, &start) && start;
 }
 
 static ph_inline uint64_t *ph_mark_word_of(const struct ph_marker *marker,

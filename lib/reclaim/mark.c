@@ -18,6 +18,9 @@
 #define OBJECTS_PER_THREAD (UINT64_C(1) << 17)
 #define THREADS_MAX 64u
 
+/* Words of bits of a granule's smallest objects. */
+#define GRANULE_WORDS (PM_BITMAP_BYTES / 8)
+
 /* ---- spans ----------------------------------------------------------------------- */
 
 static uint8_t tree_get(void *arg, uint64_t at)
@@ -143,6 +146,7 @@ static void whiten(struct ph_marker *m)
 
 			m->white[entry->word + i] = word;
 			m->objects += (uint64_t)__builtin_popcountll(word);
+			m->bytes += (uint64_t)__builtin_popcountll(word) * ph_mark_size(m, entry);
 		}
 	}
 }
@@ -163,12 +167,12 @@ static void unmap(void *p, size_t bytes)
 		munmap(p, bytes + 1);
 }
 
-static void plan_types(struct ph_marker *m, const struct ph_mark_setup *setup)
+void ph_mark_set_types(struct ph_marker *m, const struct ph_mark_type *types, uint32_t n)
 {
 	m->plan[PH_MARK_UNKNOWN] = (struct ph_mark_plan){.kind = PH_MARK_WORDS};
-	m->plan[0].kind = setup->flags & PH_MARK_UNTYPED ? PH_MARK_WORDS : PH_MARK_LEAF;
+	m->plan[0].kind = m->flags & PH_MARK_UNTYPED ? PH_MARK_WORDS : PH_MARK_LEAF;
 	for (uint32_t id = 1; id < PH_MARK_TYPES; id++) {
-		const struct ph_mark_type *type = id < setup->ntypes ? &setup->types[id] : NULL;
+		const struct ph_mark_type *type = id < n ? &types[id] : NULL;
 		struct ph_mark_plan *plan = &m->plan[id];
 
 		if (!type || !type->size || type->flags & PH_MARK_CONSERVATIVE) {
@@ -250,16 +254,19 @@ static int make(struct ph_marker *m, const struct ph_mark_setup *setup)
 	m->progress = setup->progress;
 	m->arg = setup->arg;
 	shape_classes(m);
-	plan_types(m, setup);
+	ph_mark_set_types(m, setup->types, setup->ntypes);
 	m->map = map_lazily(map_bytes(m));
 	if (!m->map)
 		return -ENOMEM;
-	if ((err = find_spans(m)))
+	if (m->flags & PH_MARK_SOME) /* address space for all that there may be */
+		m->words = (uint64_t)m->granules * GRANULE_WORDS;
+	else if ((err = find_spans(m)))
 		return err;
 	m->white = map_lazily(m->words * sizeof(*m->white));
 	if (!m->white)
 		return -ENOMEM;
-	whiten(m);
+	if (!(m->flags & PH_MARK_SOME))
+		whiten(m);
 	return make_workers(m, setup);
 }
 
@@ -291,6 +298,7 @@ void ph_marker_free(struct ph_marker *m)
 		free(m->worker[i].stack);
 	free(m->worker);
 	free(m->chunk);
+	free(m->some);
 	unmap(m->white, m->words * sizeof(*m->white));
 	unmap(m->map, map_bytes(m));
 	pthread_cond_destroy(&m->wake);
@@ -319,6 +327,142 @@ void ph_mark_types(const struct ph_types *types, struct ph_mark_type table[PM_TY
 	}
 }
 
+/* ---- some objects ---------------------------------------------------------------------- */
+
+static int by_number(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static bool remember_span(struct ph_marker *m, uint32_t granule)
+{
+	uint32_t room = m->some_room ? 2 * m->some_room : 256;
+	uint32_t *grown;
+
+	if (m->nsome == m->some_room) {
+		grown = realloc(m->some, room * sizeof(*grown));
+		if (!grown)
+			return false;
+		m->some = grown;
+		m->some_room = room;
+	}
+	m->some[m->nsome++] = granule;
+	return true;
+}
+
+/* The span that covers a granule, which begins at a multiple of the power of two that holds
+ * it. Bits are where its bitmap is. */
+static bool add_some(struct ph_marker *m, uint32_t granule)
+{
+	for (uint32_t order = 0; order <= 4; order++) {
+		uint32_t head = granule & ~((1u << order) - 1);
+		const struct pm_span *span = descriptor(m, head);
+
+		if (span->kind == PM_KIND_NONE || !ph_span_believable(m->zone, span, head) ||
+		    span->kind == PM_KIND_LANE || span->granules <= granule - head)
+			continue;
+		if (mapped(m, head, span->kind == PM_KIND_SLAB ? span->granules : 1) ||
+		    !remember_span(m, head))
+			return false;
+		m->words = (uint64_t)head * GRANULE_WORDS;
+		add_span(m, head);
+		m->words = (uint64_t)m->granules * GRANULE_WORDS;
+		return true;
+	}
+	return false;
+}
+
+bool ph_mark_whiten(struct ph_marker *m, uint64_t ref)
+{
+	uint64_t granule = (ref - m->data) >> PM_GRANULE_SHIFT;
+	struct ph_mark_place place;
+	uint64_t bit, *word;
+
+	if (granule >= m->granules || (!m->map[granule].head && !add_some(m, (uint32_t)granule)) ||
+	    !ph_mark_find(m, ref, &place))
+		return false;
+	word = ph_mark_word_of(m, &place);
+	bit = UINT64_C(1) << place.index % 64;
+	m->objects += !(*word & bit);
+	*word |= bit;
+	return true;
+}
+
+static void forget_span(struct ph_marker *m, uint32_t head)
+{
+	uint32_t n = m->map[head].cls < PH_CLASSES ? ph_classes[m->map[head].cls].granules : 1;
+
+	memset(&m->white[m->map[head].word], 0, (objects_of(m, head) + 63) / 64 * 8);
+	memset(&m->map[head], 0, n * sizeof(*m->map));
+	m->spans_granules -= n;
+}
+
+void ph_mark_look_again(struct ph_marker *m)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < m->nsome; i++) {
+		uint32_t head = m->some[i];
+		const struct ph_mark_granule *entry = &m->map[head];
+		const struct pm_span *span = descriptor(m, head);
+		bool slab = entry->cls < PH_CLASSES;
+
+		if (span->kind == (slab ? PM_KIND_SLAB : PM_KIND_LARGE) &&
+		    entry->plan == plan_of(m, span) &&
+		    (slab ? span->size_class == entry->cls : span->granules == entry->extent))
+			m->some[kept++] = head;
+		else
+			forget_span(m, head);
+	}
+	m->nsome = kept;
+	qsort(m->some, m->nsome, sizeof(*m->some), by_number);
+}
+
+void ph_mark_reset(struct ph_marker *m)
+{
+	for (uint32_t i = 0; i < m->nsome; i++)
+		forget_span(m, m->some[i]);
+	m->nsome = 0;
+	m->objects = 0;
+	m->error = 0;
+	m->stop = false;
+	for (unsigned i = 0; i < m->threads; i++) {
+		struct ph_mark_worker *w = &m->worker[i];
+
+		w->marked = w->dangling = w->rescanned = 0;
+		w->n = w->ahead_n = 0;
+	}
+}
+
+bool ph_mark_is_white(const struct ph_marker *m, uint64_t ref)
+{
+	struct ph_mark_place place;
+
+	return ph_mark_find(m, ref, &place) && *ph_mark_word_of(m, &place) >> place.index % 64 & 1;
+}
+
+uint64_t ph_mark_size_at(const struct ph_marker *m, uint64_t ref)
+{
+	struct ph_mark_place place;
+
+	return ph_mark_find(m, ref, &place) ? ph_mark_size(m, place.entry) : 0;
+}
+
+void ph_mark_slot(struct ph_marker *m, uint64_t offset)
+{
+	struct ph_mark_place place;
+
+	if (offset + 8 > m->data + (uint64_t)m->granules * PM_GRANULE || offset % 8)
+		return;
+	/* Of a slot the place is that of the object around it. */
+	if (ph_mark_around(m, offset, &place) &&
+	    *ph_mark_word_of(m, &place) >> place.index % 64 & 1)
+		return;
+	ph_mark_words(m, m->base + offset, 1);
+}
+
 /* ---- roots ---------------------------------------------------------------------------- */
 
 void ph_mark_ref(struct ph_marker *m, uint64_t ref)
@@ -336,7 +480,7 @@ void ph_mark_fixed_roots(struct ph_marker *m)
 	for (unsigned i = 0; i < PM_ROOT_SLOTS; i++)
 		if (!i || root[i].name[0])
 			ph_mark_ref(m, __atomic_load_n(&root[i].ref, __ATOMIC_RELAXED));
-	for (unsigned i = 1; i < PM_TYPES; i++)
+	for (unsigned i = 1; i < PM_TYPES && type[i].ref; i++)
 		ph_mark_ref(m, __atomic_load_n(&type[i].ref, __ATOMIC_RELAXED));
 }
 
@@ -358,8 +502,11 @@ void ph_mark_words(struct ph_marker *m, const void *words, uint64_t n)
 
 void ph_mark_get_counts(const struct ph_marker *m, struct ph_mark_counts *counts)
 {
-	*counts = (struct ph_mark_counts){.objects = m->objects, .threads = m->threads};
-	counts->dram = sizeof(*m) + m->words * sizeof(*m->white) +
+	*counts = (struct ph_mark_counts){
+		.objects = m->objects, .bytes = m->bytes, .threads = m->threads};
+	counts->dram = sizeof(*m) +
+		       (m->flags & PH_MARK_SOME ? m->nsome * (uint64_t)PM_BITMAP_BYTES
+						: m->words * sizeof(*m->white)) +
 		       m->spans_granules * sizeof(*m->map) + m->threads * sizeof(*m->worker) +
 		       (m->chunk ? PH_MARK_CHUNKS * sizeof(*m->chunk) : 0);
 	for (unsigned i = 0; i < m->threads; i++) {
@@ -370,11 +517,29 @@ void ph_mark_get_counts(const struct ph_marker *m, struct ph_mark_counts *counts
 	}
 }
 
+/* Of those in the order of their addresses. */
+static uint32_t next_of_some(const struct ph_marker *m, uint32_t granule)
+{
+	uint32_t low = 0, high = m->nsome;
+
+	while (low < high) {
+		uint32_t middle = (low + high) / 2;
+
+		if (m->some[middle] < granule)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < m->nsome ? m->some[low] : m->granules;
+}
+
 bool ph_mark_next_span(const struct ph_marker *m, uint32_t granule, struct ph_mark_span *span)
 {
 	const struct ph_mark_granule *entry;
 	bool slab;
 
+	if (m->flags & PH_MARK_SOME)
+		granule = next_of_some(m, granule);
 	while (granule < m->granules && m->map[granule].head != granule + 1)
 		granule++;
 	if (granule >= m->granules)

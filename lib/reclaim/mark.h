@@ -83,6 +83,9 @@ enum {
 	PH_MARK_CHECK = 1u << 2,
 	/* The first of those ends the run with -EUCLEAN. */
 	PH_MARK_STRICT = 1u << 3,
+	/* Nothing is white but what ph_mark_whiten() makes so; there are no other spans. Not
+	 * with the three before. */
+	PH_MARK_SOME = 1u << 4,
 };
 
 struct ph_mark_setup {
@@ -100,6 +103,7 @@ struct ph_mark_setup {
 
 struct ph_mark_counts {
 	uint64_t objects; /* that were white at the start */
+	uint64_t bytes;	  /* of them; not with PH_MARK_SOME */
 	uint64_t marked;
 	uint64_t dangling;  /* with PH_MARK_CHECK */
 	uint64_t rescanned; /* spans */
@@ -125,6 +129,29 @@ struct ph_mark_span {
  */
 int ph_marker_make(const struct ph_mark_setup *setup, struct ph_marker **marker);
 void ph_marker_free(struct ph_marker *marker);
+
+/*
+ * With PH_MARK_SOME: make an object white. False: nothing begins at ref. Costs nothing for what
+ * is not white. In the end ph_mark_reset() forgets all, for another turn.
+ */
+bool ph_mark_whiten(struct ph_marker *marker, uint64_t ref);
+/* Types may have come since the marker was made. */
+void ph_mark_set_types(struct ph_marker *marker, const struct ph_mark_type *types, uint32_t n);
+void ph_mark_reset(struct ph_marker *marker);
+
+/* Again, when what was made white before may have changed since: spans that have ended, or are
+ * others now, are forgotten. */
+void ph_mark_look_again(struct ph_marker *marker);
+
+/* Is ref white? For references that ph_mark_whiten() knows. */
+bool ph_mark_is_white(const struct ph_marker *marker, uint64_t ref);
+
+/* Bytes of an object that ph_mark_whiten() knows; 0: none. */
+uint64_t ph_mark_size_at(const struct ph_marker *marker, uint64_t ref);
+
+/* A root: a slot in any object. One in a white object is none: if that is reached, so is what
+ * the slot refers to. */
+void ph_mark_slot(struct ph_marker *marker, uint64_t offset);
 
 /* Roots, before the run: what tables refer to; a reference, which may be to no object; the
  * content of an object, whether it is marked or not; any words. */

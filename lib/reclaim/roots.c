@@ -192,12 +192,26 @@ static void all_reserved(struct pheap *heap, struct ph_marker *marker)
 
 /* ---- open transactions ----------------------------------------------------------------- */
 
-static void staged(struct pheap *heap, struct ph_marker *marker)
+static void own_objects(struct pheap *heap, const struct pheap_tx *tx, struct ph_marker *marker)
+{
+	for (uint32_t i = 0; i < tx->nobjects; i++) {
+		const struct ph_object *own = &tx->objects[i].object;
+
+		if (!tx->objects[i].dies)
+			reserved_object(heap, own->start, own->slab->size, marker);
+	}
+}
+
+/* And the objects that they will publish, where those are not looked at anyway. */
+static void staged(struct pheap *heap, struct ph_marker *marker, bool objects)
 {
 	pthread_mutex_lock(&heap->tx_lock);
 	for (const struct pheap_tx *tx = heap->tx_newest; tx; tx = tx->older)
-		if (__atomic_load_n(&tx->joined, __ATOMIC_ACQUIRE) && tx->open)
+		if (__atomic_load_n(&tx->joined, __ATOMIC_ACQUIRE) && tx->open) {
 			ph_mark_words(marker, tx->writes, tx->nwrites);
+			if (objects)
+				own_objects(heap, tx, marker);
+		}
 	pthread_mutex_unlock(&heap->tx_lock);
 }
 
@@ -225,6 +239,9 @@ static uint64_t saved_entry(struct pheap *heap, uint64_t head, uint64_t at, uint
 	if (data > skip) {
 		memcpy(copy, (const char *)(entry + 1) + skip, (data - skip) / 8 * 8);
 		ph_mark_words(marker, copy, (data - skip) / 8);
+		/* What was stored there since may be in no log of young.h yet. */
+		ph_mark_words(marker, ph_at(heap, PM_ENTRY_OFFSET(entry->target) + skip),
+			      (data - skip) / 8);
 	}
 	return bytes;
 }
@@ -258,6 +275,14 @@ void ph_gc_roots(struct pheap *heap, struct ph_gc *gc, struct ph_marker *marker)
 	ph_mark_fixed_roots(marker);
 	pins(gc, marker);
 	all_reserved(heap, marker);
-	staged(heap, marker);
+	staged(heap, marker, false);
+	all_saved(heap, marker);
+}
+
+void ph_gc_young_roots(struct pheap *heap, struct ph_gc *gc, struct ph_marker *marker)
+{
+	ph_mark_fixed_roots(marker);
+	pins(gc, marker);
+	staged(heap, marker, true);
 	all_saved(heap, marker);
 }

@@ -6,7 +6,7 @@
 #include "alloc/span.h"
 #include "alloc/tcache.h"
 #include "cancel.h"
-#include "gc.h"
+#include "young.h"
 
 struct ph_gc *ph_gc_of(struct pheap *heap)
 {
@@ -36,6 +36,7 @@ void ph_gc_detach(struct pheap *heap)
 		return;
 	pthread_cond_destroy(&gc->wake);
 	pthread_mutex_destroy(&gc->lock);
+	ph_young_free(gc->young);
 	free(gc->pin);
 	free(gc);
 	heap->gc = NULL;

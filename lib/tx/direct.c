@@ -8,6 +8,7 @@
 
 #include "alloc/tcache.h"
 #include "lane.h"
+#include "reclaim/young.h"
 #include "target.h"
 
 /* The caller's cache, and the range settled; NULL with the code in *err. */
@@ -27,6 +28,8 @@ static struct ph_tcache *prepare(struct pheap *heap, const char *what, const voi
 		*err = -errno;
 	else if (length && ph_logs(&heap->pm))
 		*err = ph_settle_range(heap, target.offset, length, false);
+	if (!*err && length && ph_unlikely(__atomic_load_n(&heap->logs_young, __ATOMIC_RELAXED)))
+		ph_young_log_range(heap, target.offset, length);
 	return *err ? NULL : cache;
 }
 

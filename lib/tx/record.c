@@ -9,6 +9,7 @@
 #include "alloc/large.h"
 #include "alloc/span.h"
 #include "alloc/tcache.h"
+#include "reclaim/young.h"
 #include "sum.h"
 #include "lane.h"
 #include "tx.h"
@@ -648,6 +649,8 @@ int ph_rec_commit(struct ph_rec *rec)
 		give_stripes(rec, stamp);
 		return 0;
 	}
+	if (ph_unlikely(rec->heap->logs_young))
+		ph_young_log(rec);
 	if (ph_likely(lines_fit(rec))) {
 		note_dirty(rec, stamp);
 	} else {
