@@ -87,6 +87,7 @@ struct ph_slab {
 	struct ph_slab *older; /* all structs of the zone */
 	uint32_t free;	       /* bits in avail; central.lock */
 	uint32_t low;	       /* no bit in a word of avail before this one; central.lock */
+	uint32_t bin_end;      /* `free` from which on another list is its; central.lock */
 	uint32_t room;	       /* objects for which there are states and bits */
 	uint8_t owned;	       /* by a thread's cache; central.lock */
 	uint8_t bin;	       /* its list: see slab.h; central.lock */

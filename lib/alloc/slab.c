@@ -118,6 +118,7 @@ static void link_slab(struct pheap *heap, struct ph_central *central, struct ph_
 		slab->next->prev = slab;
 	set_head(central, slab, bin, slab);
 	slab->bin = (uint8_t)bin;
+	slab->bin_end = ((bin + 1) * slab->objects + PH_BINS - 1) / PH_BINS;
 	if (bin == PH_BIN_EMPTY)
 		__atomic_fetch_add(&heap->kept, slab->granules, __ATOMIC_RELAXED);
 }
@@ -375,19 +376,29 @@ static void make_available(struct ph_slab *slab, const uint8_t *state)
 		slab->low = i / 64;
 }
 
+/* Where it belongs now that more of it is available: mostly where it was. */
+static void place_after_give(struct pheap *heap, struct ph_central *central, struct ph_slab *slab)
+{
+	if (slab->owned || (slab->bin != PH_BIN_NONE && slab->free < slab->bin_end))
+		return;
+	place(heap, central, slab);
+}
+
 void ph_slab_give(struct pheap *heap, unsigned shape, const struct ph_cached *objects, uint32_t n)
 {
 	struct ph_central *central = &heap->central[shape];
-	struct ph_slab *slab;
+	struct ph_slab *slab = NULL, *next;
 
 	lock(central);
 	central->given += n;
-	for (uint32_t i = 0; i < n; i++) {
-		slab = ph_slab_at(heap, objects[i].ptr);
+	for (uint32_t i = 0; i < n; i++, slab = next) {
+		if (!slab)
+			slab = ph_slab_at(heap, objects[i].ptr);
+		next = i + 1 < n ? ph_slab_at(heap, objects[i + 1].ptr) : NULL;
 		make_available(slab, objects[i].state);
 		/* Neighbours often come together; the last of them settles it. */
-		if (i + 1 == n || ph_slab_at(heap, objects[i + 1].ptr) != slab)
-			place(heap, central, slab);
+		if (next != slab)
+			place_after_give(heap, central, slab);
 	}
 	unlock(central);
 	end_some(heap);
