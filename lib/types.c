@@ -397,7 +397,7 @@ static struct pheap_type *add_type(struct pheap *heap, struct image *image)
 	image->entry.ref = ph_off(heap, ptr);
 	image->entry.sum = entry_sum(&image->entry, id);
 	image->word[0] = descriptor_sum(image, image->entry.ref);
-	memcpy(ptr, image->word, image->entry.bytes);
+	ph_store(&heap->pm, ptr, image->word, image->entry.bytes);
 	type = type_of_image(heap, id, image);
 	err = type ? ph_reserved_find(heap, "pheap_type_register", ptr, &object) : -ENOMEM;
 	if (!err)

@@ -63,6 +63,7 @@ struct model_object *model_copy(struct model_store *store, const struct model_ob
 
 	copy->known = object->known;
 	copy->linked = object->linked;
+	copy->type = object->type;
 	copy->link_at = object->link_at;
 	copy->next = object->next;
 	return copy;
@@ -108,6 +109,9 @@ void model_apply(struct model *model, const struct model *shared, struct model_s
 		model->garbage = edit->value;
 		model->fewer = false;
 		break;
+	case MODEL_TYPES_N:
+		model->types = (unsigned)edit->value;
+		break;
 	}
 }
 
@@ -124,7 +128,7 @@ const char *model_root_name(unsigned index)
 
 uint64_t model_objects(const struct model *model)
 {
-	uint64_t n = model->table;
+	uint64_t n = model->table + model->types; /* a descriptor each */
 
 	for (unsigned i = 0; i < MODEL_SLOTS; i++)
 		for (const struct model_object *o = model->slot[i]; o; o = o->next)
@@ -213,6 +217,29 @@ static const char *object_at(struct match *m, unsigned slot, pheap_ref ref, size
 	return view->base + ref;
 }
 
+static bool match_type(struct match *m, unsigned slot, const char *have,
+		       const struct model_object *want)
+{
+	const pheap_type_t *type = pheap_type_of(m->heap, have);
+
+	return pheap_type_id(type) == want->type ||
+	       differ(m, "slot %u: the object is of type %u, not %u", slot, pheap_type_id(type),
+		      want->type);
+}
+
+/* Those that are there have the numbers in the order of which they were registered. */
+static bool match_types(struct match *m, const struct model *model)
+{
+	for (unsigned i = 1; i <= MODEL_TYPES; i++) {
+		unsigned want = i <= model->types ? i : 0;
+		unsigned id = pheap_type_id(pheap_type_find(m->heap, model_type_name(i)));
+
+		if (id != want)
+			return differ(m, "type %u has the id %u, not %u", i, id, want);
+	}
+	return true;
+}
+
 static bool match_slot(struct match *m, unsigned slot, pheap_ref ref,
 		       const struct model_object *want, const struct model_object *mixed)
 {
@@ -223,7 +250,8 @@ static bool match_slot(struct match *m, unsigned slot, pheap_ref ref,
 			return differ(m, "slot %u is null, not an object of %zu bytes", slot,
 				      want->size);
 		have = object_at(m, slot, ref, want->size);
-		if (!have || !match_bytes(m, slot, have, want, mixed))
+		if (!have || !match_bytes(m, slot, have, want, mixed) ||
+		    !match_type(m, slot, have, want))
 			return false;
 		ref = 0;
 		if (want->linked)
@@ -280,6 +308,8 @@ bool model_match(pheap_t *heap, const struct model *model, const struct model *m
 	if (root && !object_at(&m, MODEL_SLOTS, root, sizeof(struct table)))
 		return false;
 	if (root && !match_table(&m, model, mixed))
+		return false;
+	if (!match_types(&m, model))
 		return false;
 	for (unsigned i = 0; i < MODEL_ROOTS; i++)
 		if (!match_root(&m, model, mixed, i))

@@ -26,6 +26,7 @@
 #define MODEL_ROOTS 8u
 #define MODEL_SLOTS (MODEL_TABLE_SLOTS + MODEL_ROOTS)
 #define MODEL_WORDS 16u
+#define MODEL_TYPES 4u
 
 /* What the unnamed root refers to, on media. */
 struct table {
@@ -39,7 +40,8 @@ struct model_object {
 	bool linked;		    /* has a link: 8 bytes at link_at */
 	size_t link_at;
 	size_t size;
-	size_t known; /* bytes whose content is defined */
+	size_t known;  /* bytes whose content is defined */
+	unsigned type; /* number of its type; 0: none */
 	char bytes[];
 };
 
@@ -51,6 +53,7 @@ struct model {
 	uint64_t word[MODEL_WORDS];
 	uint64_t garbage; /* objects that are published and that nothing refers to */
 	bool fewer;	  /* some of them may have been freed */
+	unsigned types;	  /* registered, from number 1 on */
 };
 
 /* Objects made by one run; freed together. */
@@ -77,6 +80,7 @@ enum model_kind {
 	MODEL_ROOT,    /* index, value: present? */
 	MODEL_WORD,    /* index, value */
 	MODEL_GARBAGE, /* value */
+	MODEL_TYPES_N, /* value: how many there are */
 };
 
 struct model_edit {
@@ -96,6 +100,7 @@ void model_apply(struct model *model, const struct model *shared, struct model_s
 /* ---- comparison ------------------------------------------------------------- */
 
 const char *model_root_name(unsigned index);
+const char *model_type_name(unsigned number); /* ops-types.c */
 
 /* Objects of the model: what pheap_check must count. */
 uint64_t model_objects(const struct model *model);

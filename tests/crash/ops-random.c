@@ -85,7 +85,10 @@ static void change_slot(struct run *run, unsigned slot)
 		op_replace(run, slot, random_size(run), dice(run, 3) ? 0 : PHEAP_PERSISTED);
 		break;
 	case 5:
-		op_resize(run, slot, random_size(run));
+		if (run->now.slot[slot]->type)
+			op_retire(run, slot);
+		else
+			op_resize(run, slot, random_size(run));
 		break;
 	case 6:
 	case 7:
@@ -217,9 +220,29 @@ static void transaction(struct run *run)
 		tx_abort(run, &t);
 }
 
+/* Where there are types, which is also known to be so after a crash. */
+static void typed(struct run *run)
+{
+	unsigned slot = random_slot(run), number = 1 + (unsigned)dice(run, run->now.types);
+
+	if (run->now.types < MODEL_TYPES && dice(run, 4) == 0)
+		op_register(run);
+	else if (run->now.slot[slot])
+		op_retire(run, slot);
+	else if (dice(run, 2))
+		op_publish_typed(run, slot, number, 1 + (unsigned)dice(run, 100));
+	else
+		op_link_typed(run, slot, number, 1 + (unsigned)dice(run, 100));
+}
+
 void op_random(struct run *run)
 {
 	unsigned slot;
+
+	if (run->now.types && dice(run, 4) == 0) {
+		typed(run);
+		return;
+	}
 
 	switch (dice(run, 16)) {
 	case 0:

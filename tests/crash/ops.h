@@ -65,6 +65,12 @@ void op_pop(struct run *run, unsigned slot);
 bool op_link(struct run *run, unsigned slot, size_t size);
 void op_unlink(struct run *run, unsigned slot);
 
+/* Types, and objects of type `number`, from 1 on, or arrays of n elements: ops-types.c. */
+bool op_register(struct run *run);
+bool op_publish_typed(struct run *run, unsigned slot, unsigned number, unsigned n);
+bool op_link_typed(struct run *run, unsigned slot, unsigned number, unsigned n);
+bool op_resize_typed(struct run *run, unsigned slot, unsigned number, unsigned n);
+
 /*
  * Arenas in the heap, and sealed in a slot for lists: ops-arena.c. Objects have multiples
  * of 8 bytes; the first one of each arena is its root.

@@ -28,7 +28,7 @@ static uint64_t object_hash(const struct model_object *object)
 
 uint64_t model_hash(const struct model *model)
 {
-	uint64_t hash = mix64(model->exists * 2u + model->table);
+	uint64_t hash = mix64((model->exists * 2u + model->table) * 8 + model->types);
 
 	for (unsigned i = 0; i < MODEL_SLOTS; i++)
 		hash = mix64(hash ^ object_hash(model->slot[i])) + i;
