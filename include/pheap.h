@@ -18,6 +18,7 @@
 #include <pheap/tx.h>
 #include <pheap/gc.h>
 #include <pheap/type.h>
+#include <pheap/count.h>
 
 #include <pheap/arena.h>
 #include <pheap/compact.h>

@@ -77,6 +77,7 @@ struct ph_slab {
 	uint32_t type;	 /* of its objects; 0: none. Changes with the span's life only */
 	uint8_t born;	 /* its descriptor is on media; atomic, set under zone.lock */
 	uint8_t pending; /* its birth is in a record being built; zone.lock */
+	uint8_t counted; /* there are counts beside its objects */
 	uint8_t zero;	 /* its memory was zero when it was reserved, and is if it was not
 			  * written to since; volatile heaps, large objects */
 
@@ -403,6 +404,7 @@ struct pheap {
 	struct ph_tcache *caches; /* registry lock */
 	struct ph_tcache *late;	  /* of threads that have ended: ph_tcache_borrow() */
 	uint32_t next_shelf;	  /* of caches, in turn; registry lock */
+	bool dead_left;		  /* some chain may have dead objects: atomic */
 	uint32_t sharers;	  /* caches that need more than the least share; atomic */
 	uint32_t kept;		  /* granules of slabs in PH_BIN_EMPTY; atomic */
 	uint32_t kept_hand;	  /* shape that gave one back last; atomic */

@@ -12,7 +12,7 @@
  *	  16384  lane table: 1024 offsets    8 KiB
  *	  24576  zone table: 64 entries      4 KiB
  *	  28672  type table: 512 entries  32 KiB
- *	  61440  reserved                  4 KiB
+ *	  61440  chains of dead objects    4 KiB
  *	  65536  zone 0: free-space tree | span descriptors | bitmaps | granules
  */
 #ifndef PH_LAYOUT_H
@@ -34,6 +34,7 @@
 #define PM_ZONE_TABLE 24576u
 #define PM_TYPE_TABLE 28672u
 #define PM_TYPE_END 61440u
+#define PM_DEAD 61440u
 #define PM_FIXED_END 65536u
 
 #define PM_ROOT_SLOTS 64u /* entry 0 is the unnamed root */
@@ -179,7 +180,7 @@ struct pm_descriptor {
 struct pm_span {
 	uint8_t kind;	    /* enum pm_kind */
 	uint8_t size_class; /* slabs */
-	uint16_t flags;	    /* zero */
+	uint16_t flags;	    /* enum pm_span_flags */
 	uint32_t granules;  /* in the span */
 	uint32_t type;	    /* registered type of its objects; 0: none */
 	uint32_t reserved0;
@@ -188,6 +189,33 @@ struct pm_span {
 	uint64_t reserved[4];
 };
 _Static_assert(sizeof(struct pm_span) == PM_LINE, "span descriptor");
+
+enum pm_span_flags {
+	PM_SPAN_COUNTED = 1, /* there is a count of references for each object: side */
+};
+#define PM_SPAN_FLAGS 1u
+
+/*
+ * Counts: a word an object, of counted types. Where a slab has few objects, or one, in the
+ * bitmap area of its first granule, behind the bits; else at the end of the slab, which has
+ * one granule then, and less objects: as many as leave room for a word each, in whole
+ * lines. pm_span.side is the offset of the first.
+ *
+ *	alive	weak references << 44 | strong references, 1 at least
+ *	dead	1 << 63 | weak references << 44 | next
+ *
+ * next, of an object in a chain: offset of the next one / 8, or 0. Drained: all bits are 1.
+ * A chain begins with a word at PM_DEAD, one in each of the first lines there.
+ */
+#define PM_COUNT_IN_BITS 56u	 /* objects at most */
+#define PM_COUNT_BITS_OFFSET 64u /* bytes behind the first bit */
+#define PM_COUNT_TAIL(objects) (((objects)*8u + PM_LINE - 1) / PM_LINE * PM_LINE)
+#define PM_COUNT_WEAK_SHIFT 44
+#define PM_COUNT_STRONG_MAX ((UINT64_C(1) << PM_COUNT_WEAK_SHIFT) - 1)
+#define PM_COUNT_WEAK_MAX ((UINT64_C(1) << 19) - 1)
+#define PM_COUNT_DEAD (UINT64_C(1) << 63)
+#define PM_COUNT_DRAINED PM_COUNT_STRONG_MAX
+#define PM_DEAD_CHAINS 16u
 
 enum pm_kind {
 	PM_KIND_NONE = 0,

@@ -33,6 +33,7 @@
 #include "recovery/check.h"
 #include "recovery/replay.h"
 #include "recovery/traced.h"
+#include "tx/count.h"
 #include "tx/lane.h"
 #include "tx/tx.h"
 #include "volatile.h"
@@ -243,6 +244,8 @@ static pheap_t *finish(struct pheap *heap, int err)
 		err = ph_place_add(heap);
 	if (!err) {
 		ph_registry_add(heap);
+		if (heap->types && !heap->readonly)
+			ph_count_resume(heap);
 		return heap;
 	}
 	ph_file_close(&heap->file);

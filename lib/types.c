@@ -442,6 +442,11 @@ PHEAP_API pheap_type_t *pheap_type_register(pheap_t *heap, const struct pheap_ty
 
 	if (!err)
 		err = image_of(info, &image);
+	if (!err && image.entry.flags & PM_TYPE_COUNTED && heap->traced)
+		err = ph_error(EINVAL,
+			       "%s: a traced pool has no reference counts: what is reached "
+			       "is alive",
+			       what);
 	if (err)
 		return ph_null_code(err);
 	pthread_mutex_lock(&heap->type_lock);

@@ -63,6 +63,14 @@ static inline const struct pheap_type *ph_type(const struct pheap *heap, uint32_
 	return ph_type_mutable(heap, id);
 }
 
+/* Are there counts beside the objects of a type? Of a damaged one a span says it. */
+static inline bool ph_type_counted(const struct pheap *heap, uint32_t id)
+{
+	const struct pheap_type *type = ph_type(heap, id);
+
+	return type && type->flags & PHEAP_TYPE_COUNTED;
+}
+
 /* Does an object start at offset by which a type is kept? */
 bool ph_type_keeps(const struct pheap *heap, uint64_t offset);
 

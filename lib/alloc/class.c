@@ -49,3 +49,14 @@ unsigned ph_medium_class(size_t size)
 		cls++;
 	return cls < PH_CLASSES && ph_classes[cls].size < span ? cls : PH_CLASSES;
 }
+
+uint32_t ph_counted_objects(unsigned cls)
+{
+	uint32_t n = ph_classes[cls].objects;
+
+	if (n <= PM_COUNT_IN_BITS)
+		return n;
+	while (n * ph_classes[cls].size + PM_COUNT_TAIL(n) > PM_GRANULE)
+		n--;
+	return n;
+}

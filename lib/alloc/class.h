@@ -49,6 +49,9 @@ static inline unsigned ph_class_of(size_t size)
 	return 7 + (shift - 3) * 8 + (unsigned)(((size - 1) >> shift) & 7);
 }
 
+/* Objects of a class in a slab with counts beside them (layout.h). */
+uint32_t ph_counted_objects(unsigned cls);
+
 /* The class for a larger size; PH_CLASSES where whole granules are no larger. */
 unsigned ph_medium_class(size_t size);
 

@@ -40,7 +40,7 @@ static uint32_t next_in_states(const struct ph_slab *slab, uint32_t i)
 static uint32_t next_object(struct pheap *heap, uint32_t granule, const struct pm_span *span,
 			    const struct ph_slab *slab, uint32_t i)
 {
-	uint32_t objects = span->kind == PM_KIND_SLAB ? ph_classes[span->size_class].objects : 1;
+	uint32_t objects = span->kind == PM_KIND_SLAB ? ph_span_objects(span) : 1;
 	const char *bits = ph_at(heap, heap->zone.pm->bits + (uint64_t)granule * PM_BITMAP_BYTES);
 
 	if (heap->traced && slab)

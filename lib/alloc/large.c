@@ -7,6 +7,7 @@
 #include "slab.h"
 #include "span.h"
 #include "tcache.h"
+#include "types.h"
 
 /* Spans in a thread's cache, and in the heap's: few enough to look at one by one. */
 #define THREAD_SPANS 8u
@@ -297,8 +298,10 @@ int ph_large_reserve(struct pheap *heap, uint32_t type, uint64_t bytes, struct p
 		ph_set_state(&(*slab)->state[0], PH_RESERVED);
 	else
 		err = reserve_span(heap, cache, bytes, PM_GRANULE, slab);
-	if (!err)
+	if (!err) {
 		__atomic_store_n(&(*slab)->type, type, __ATOMIC_RELAXED);
+		(*slab)->counted = ph_type_counted(heap, type);
+	}
 	return err;
 }
 

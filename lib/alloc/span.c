@@ -16,6 +16,7 @@
 #include "large.h"
 #include "slab.h"
 #include "traced.h"
+#include "types.h"
 
 /* File blocks are allocated in chunks of so many granules: a few system calls a
  * megabyte, and little is lost where a file system is nearly full. */
@@ -348,11 +349,13 @@ static void begin_life(uint64_t *field, uint64_t value)
 
 /* shape: 0 for what is no slab. */
 static struct ph_slab *slab_make(struct pheap *heap, unsigned kind, unsigned shape,
-				 uint32_t granule, uint32_t granules, uint64_t size)
+				 uint32_t granule, uint32_t granules, uint64_t size, bool counted)
 {
 	struct ph_zone *zone = &heap->zone;
 	unsigned cls = ph_shape_class(heap, shape);
-	uint32_t objects = kind == PM_KIND_SLAB ? ph_classes[cls].objects : 1;
+	uint32_t objects = kind != PM_KIND_SLAB ? 1
+			   : counted		? ph_counted_objects(cls)
+						: ph_classes[cls].objects;
 	/* One more, for the rest behind the last object: it always is FREE. */
 	struct ph_slab *slab = slab_struct(zone, objects + 1);
 
@@ -376,6 +379,7 @@ static struct ph_slab *slab_make(struct pheap *heap, unsigned kind, unsigned sha
 	slab->owned = 0;
 	slab->pending = 0;
 	slab->zero = 0;
+	slab->counted = counted;
 	slab->bin = PH_BIN_NONE;
 	slab->shelf = 0;
 	slab->next = slab->prev = NULL;
@@ -466,7 +470,8 @@ static int reserve_locked(struct pheap *heap, unsigned kind, unsigned shape, uin
 	}
 	if ((err = back_granules(heap, granule, granules)))
 		return err;
-	slab = slab_make(heap, kind, shape, granule, granules, size);
+	slab = slab_make(heap, kind, shape, granule, granules, size,
+			 ph_type_counted(heap, ph_shape_type(heap, shape)));
 	if (!slab)
 		return ph_error(ENOMEM, "no memory for the state of a span");
 	ph_tree_assign(&tree, granule, granules, false);
@@ -557,8 +562,10 @@ void ph_span_birth(struct ph_rec *rec, struct ph_slab *slab)
 	struct ph_tree tree = media_tree(rec);
 	uint32_t granule = granule_of(zone, slab);
 	uint64_t offset = descriptor_offset(rec->heap, granule);
-	struct pm_span span = {
-		.kind = slab->kind, .size_class = slab->cls, .granules = slab->granules};
+	struct pm_span span = {.kind = slab->kind,
+			       .size_class = slab->cls,
+			       .flags = slab->counted ? PM_SPAN_COUNTED : 0,
+			       .granules = slab->granules};
 	uint64_t word;
 
 	memcpy(&word, &span, sizeof(word));
@@ -566,6 +573,9 @@ void ph_span_birth(struct ph_rec *rec, struct ph_slab *slab)
 	ph_rec_put(rec, offset, word);
 	if (slab->type)
 		ph_rec_put(rec, offset + offsetof(struct pm_span, type), slab->type);
+	if (slab->counted)
+		ph_rec_put(rec, offset + offsetof(struct pm_span, side),
+			   ph_span_side(slab->start, slab->bits, slab->objects));
 	ph_rec_put(rec, offset + offsetof(struct pm_span, size), slab->size);
 	ph_tree_assign(&tree, granule, slab->granules, false); /* D1 */
 }
@@ -585,6 +595,8 @@ void ph_span_death(struct ph_rec *rec, struct ph_slab *slab)
 	ph_rec_put(rec, offset, 0);
 	if (slab->type)
 		ph_rec_put(rec, offset + offsetof(struct pm_span, type), 0);
+	if (slab->counted)
+		ph_rec_put(rec, offset + offsetof(struct pm_span, side), 0);
 	ph_rec_put(rec, offset + offsetof(struct pm_span, size), 0);
 	ph_tree_assign(&tree, granule, slab->granules, true); /* D1 */
 }
@@ -613,6 +625,28 @@ void ph_span_end(struct pheap *heap, struct ph_slab *slab)
 
 /* ---- from media ------------------------------------------------------------------------ */
 
+uint64_t ph_span_side(uint64_t start, uint64_t bits, uint32_t objects)
+{
+	return objects <= PM_COUNT_IN_BITS ? bits + PM_COUNT_BITS_OFFSET
+					   : start + PM_GRANULE - PM_COUNT_TAIL(objects);
+}
+
+/* Counts are where its kind and class want them. */
+static bool side_believable(const struct pm_zone *zone, const struct pm_span *span,
+			    uint32_t granule)
+{
+	uint32_t objects = 1;
+
+	if (!(span->flags & PM_SPAN_COUNTED))
+		return !span->flags && !span->side;
+	if (span->kind == PM_KIND_SLAB)
+		objects = ph_span_objects(span);
+	return span->type && !(span->flags & ~PM_SPAN_FLAGS) &&
+	       span->side == ph_span_side(zone->data + (uint64_t)granule * PM_GRANULE,
+					  zone->bits + (uint64_t)granule * PM_BITMAP_BYTES,
+					  objects);
+}
+
 bool ph_span_believable(const struct pm_zone *zone, const struct pm_span *span, uint32_t granule)
 {
 	if (!span->granules || span->granules > zone->granules - granule || span->type >= PM_TYPES)
@@ -621,11 +655,13 @@ bool ph_span_believable(const struct pm_zone *zone, const struct pm_span *span, 
 	case PM_KIND_SLAB:
 		return span->size_class < PH_CLASSES &&
 		       span->granules == ph_classes[span->size_class].granules &&
-		       span->size == ph_classes[span->size_class].size;
+		       span->size == ph_classes[span->size_class].size &&
+		       side_believable(zone, span, granule);
 	case PM_KIND_LARGE:
-		return !span->size_class && span->size == (uint64_t)span->granules * PM_GRANULE;
+		return !span->size_class && side_believable(zone, span, granule) &&
+		       span->size == (uint64_t)span->granules * PM_GRANULE;
 	case PM_KIND_LANE:
-		return !span->size_class && !span->type && span->granules == 1;
+		return !span->size_class && !span->type && !span->flags && span->granules == 1;
 	default:
 		return false;
 	}
@@ -672,7 +708,7 @@ static struct ph_slab *load_span(struct pheap *heap, uint32_t granule)
 	slab = slab_make(heap, span->kind,
 			 span->kind == PM_KIND_SLAB ? ph_shape(heap, span->type, span->size_class)
 						    : 0,
-			 granule, span->granules, span->size);
+			 granule, span->granules, span->size, span->flags & PM_SPAN_COUNTED);
 	if (!slab)
 		return NULL;
 	slab->type = span->type;
@@ -737,7 +773,7 @@ void ph_span_keep(struct pheap *heap, uint64_t block)
 	ph_tree_assign(&tree, granule, 1, false);
 	/* On the map, so that no other span is loaded over it. Without memory for that
 	 * the granule is out of use all the same. */
-	slab = slab_make(heap, PM_KIND_LANE, 0, granule, 1, PM_GRANULE);
+	slab = slab_make(heap, PM_KIND_LANE, 0, granule, 1, PM_GRANULE, false);
 	if (slab) {
 		slab->born = 1;
 		map_slab(zone, slab, slab);

@@ -146,8 +146,12 @@ bool ph_span_believable(const struct pm_zone *zone, const struct pm_span *span, 
 /* Objects in the span of a believable descriptor of a slab. */
 static inline uint32_t ph_span_objects(const struct pm_span *span)
 {
-	return ph_classes[span->size_class].objects;
+	return span->flags & PM_SPAN_COUNTED ? ph_counted_objects(span->size_class)
+					     : ph_classes[span->size_class].objects;
 }
+
+/* Offset of the counts of a span of objects: where its first byte and its bitmap are. */
+uint64_t ph_span_side(uint64_t start, uint64_t bits, uint32_t objects);
 
 /* Let objects of a slab go to this cache when its thread frees them; central.lock. */
 void ph_span_set_home(struct pheap *heap, const struct ph_slab *slab, const struct ph_tcache *home);

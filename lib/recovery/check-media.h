@@ -5,6 +5,7 @@
  *			table, lane table, roots
  *	check-zone.c	what is in a zone: free-space tree, spans, bitmaps
  *	check-types.c	the type table, and what it refers to
+ *	check-count.c	reference counts, and chains of dead objects
  */
 #ifndef PH_CHECK_MEDIA_H
 #define PH_CHECK_MEDIA_H
@@ -42,7 +43,8 @@ struct ph_check {
 	uint32_t lanes;
 	struct ph_check_lane lane[PM_LANES_MAX]; /* sorted by offset */
 	struct pm_root root[PM_ROOT_SLOTS];
-	uint32_t types; /* ids from 1 up to here, less one, are in use */
+	uint64_t dead, chained; /* objects that are to be in chains, and are */
+	uint32_t types;		/* ids from 1 up to here, less one, are in use */
 	struct ph_check_tally tally['Z' - 'A' + 1][10];
 };
 
@@ -66,6 +68,16 @@ void ph_check_lane(struct ph_check *c, uint64_t offset);
  * c->types set and all zones walked, the rest about them. */
 uint32_t ph_check_types_used(struct ph_check *c);
 void ph_check_types(struct ph_check *c);
+
+/* The count of a published object is at this offset; then, with all of them seen, chains. */
+void ph_check_count(struct ph_check *c, uint64_t at, uint64_t word);
+void ph_check_chains(struct ph_check *c);
+
+/* The count of a published object that is counted; false: ref is that of none. */
+bool ph_check_count_of(const struct ph_check *c, uint64_t ref, uint64_t *word);
+
+/* Are objects of this type counted, as far as its entry can be trusted? */
+bool ph_check_type_counted(const struct ph_check *c, uint32_t id);
 
 /* Is ref the start of a published object? Any value may be asked about. */
 bool ph_check_is_published(const struct ph_check *c, uint64_t ref);

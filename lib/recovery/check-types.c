@@ -53,6 +53,14 @@ uint32_t ph_check_types_used(struct ph_check *c)
 	return used;
 }
 
+bool ph_check_type_counted(const struct ph_check *c, uint32_t id)
+{
+	struct pm_type entry;
+
+	read_entry(c, id, &entry);
+	return id && id < c->types && entry.flags & PM_TYPE_COUNTED;
+}
+
 /* ---- one type ------------------------------------------------------------------- */
 
 /* Y5, as far as the entry says it. */

@@ -173,13 +173,50 @@ static void check_extent(struct walk *w, uint32_t granule, const struct pm_span 
 				granule, span->size, size);
 }
 
-/* How many of so many objects of a span are published? */
-static uint64_t check_bits(struct walk *w, uint32_t granule, unsigned of, uint64_t size)
+/* Where the counts of a span's objects are. */
+static uint64_t side_at(const struct pm_zone *z, uint32_t granule, unsigned objects)
 {
+	if (objects <= PM_COUNT_IN_BITS)
+		return bits_at(z, granule) + PM_COUNT_BITS_OFFSET;
+	return granule_at(z, granule + 1) - PM_COUNT_TAIL(objects);
+}
+
+static unsigned objects_of(const struct pm_span *span)
+{
+	if (span->kind == PM_KIND_LARGE)
+		return 1;
+	return span->flags & PM_SPAN_COUNTED ? ph_counted_objects(span->size_class)
+					     : ph_classes[span->size_class].objects;
+}
+
+/* K1, of those of so many objects that are published; the words are taken out of the copy
+ * of the bitmap area, if they are there. */
+static void check_counts(struct walk *w, uint32_t granule, unsigned of, uint64_t *word)
+{
+	uint64_t at = side_at(w->zone, granule, of), count;
+
+	for (unsigned i = 0; i < of; i++, at += 8) {
+		memcpy(&count, w->c->base + at, sizeof(count));
+		if (word[i / 64] >> i % 64 & 1)
+			ph_check_count(w->c, at, count);
+		else if (of <= PM_COUNT_IN_BITS && count)
+			ph_check_report(w->c, "K1", at, "count of an object that is not published");
+	}
+	if (of <= PM_COUNT_IN_BITS)
+		memset(word + PM_COUNT_BITS_OFFSET / 8, 0, of * 8);
+}
+
+/* How many of so many objects of a span are published? */
+static uint64_t check_bits(struct walk *w, uint32_t granule, const struct pm_span *span,
+			   uint64_t size)
+{
+	unsigned of = objects_of(span);
 	uint64_t word[PM_BITMAP_BYTES / 8];
 	uint64_t objects = 0, beyond = 0;
 
 	memcpy(word, w->c->base + bits_at(w->zone, granule), sizeof(word));
+	if (span->flags & PM_SPAN_COUNTED)
+		check_counts(w, granule, of, word);
 	for (unsigned i = 0; i < PM_BITMAP_BYTES / 8; i++) {
 		unsigned first = 64 * i, left = of > first ? of - first : 0;
 		uint64_t valid = left < 64 ? (UINT64_C(1) << left) - 1 : ~UINT64_C(0);
@@ -206,7 +243,7 @@ static void check_slab(struct walk *w, uint32_t granule, const struct pm_span *s
 		const struct ph_class *class = &ph_classes[span->size_class];
 
 		check_extent(w, granule, span, class->granules, class->size);
-		check_bits(w, granule, class->objects, class->size);
+		check_bits(w, granule, span, class->size);
 	} else {
 		ph_check_report(w->c, "D3", desc_at(w->zone, granule),
 				"slab of unknown class %u at granule %u", span->size_class,
@@ -223,7 +260,16 @@ static void check_large(struct walk *w, uint32_t granule, const struct pm_span *
 	else
 		ph_check_report(w->c, "D7", desc_at(w->zone, granule),
 				"large object of no size at granule %u", granule);
-	w->c->result->large_objects += check_bits(w, granule, 1, span->size);
+	w->c->result->large_objects += check_bits(w, granule, span, span->size);
+}
+
+/* Are counts where they must be? */
+static bool counts_fit(const struct walk *w, uint32_t granule, const struct pm_span *span)
+{
+	if (span->kind == PM_KIND_LANE || !ph_check_type_counted(w->c, span->type) ||
+	    (span->kind == PM_KIND_SLAB && span->size_class >= PH_CLASSES))
+		return false;
+	return span->side == side_at(w->zone, granule, objects_of(span));
 }
 
 /* D2, and D5: *span is cut to one granule where it does not hold. */
@@ -231,11 +277,18 @@ static void check_fields(struct walk *w, uint32_t granule, struct pm_span *span)
 {
 	uint64_t at = desc_at(w->zone, granule);
 
-	if ((span->kind != PM_KIND_SLAB && span->size_class) || span->flags ||
-	    (span->kind == PM_KIND_LANE && span->type) || span->reserved0 || span->side ||
+	if ((span->kind != PM_KIND_SLAB && span->size_class) || span->flags & ~PM_SPAN_FLAGS ||
+	    (span->kind == PM_KIND_LANE && span->type) || span->reserved0 ||
+	    (span->side && !(span->flags & PM_SPAN_COUNTED)) ||
 	    !ph_check_zero(span->reserved, sizeof(span->reserved)))
 		ph_check_report(w->c, "D2", at, "span at granule %u: unused fields are not zero",
 				granule);
+	if (span->flags & PM_SPAN_COUNTED && !counts_fit(w, granule, span)) {
+		ph_check_report(w->c, "D2", at,
+				"span at granule %u: counts of what is not counted, or elsewhere",
+				granule);
+		span->flags = 0;
+	}
 	if (span->type && span->type >= w->c->types)
 		ph_check_report(w->c, "D9", at, "span at granule %u: there is no type %u", granule,
 				span->type);
@@ -416,38 +469,75 @@ void ph_check_zone(struct ph_check *c, const struct pm_zone *z)
 
 /* ---- references ------------------------------------------------------------------------ */
 
-static bool is_published_in(const struct ph_check *c, const struct pm_zone *z, uint64_t ref)
-{
-	uint32_t granule = (uint32_t)((ref - z->data) / PM_GRANULE), first = granule;
-	struct pm_span span = {.kind = PM_KIND_NONE};
-	const struct ph_class *class;
-	uint64_t in_span, object;
+/* Where the bit of an object is that starts at ref; false: none can. */
+struct found {
+	struct pm_span span;
+	uint32_t granule; /* of the span */
+	uint64_t object;  /* number in it */
+};
 
+static bool find_in(const struct ph_check *c, const struct pm_zone *z, uint64_t ref,
+		    struct found *f)
+{
+	uint32_t granule = (uint32_t)((ref - z->data) / PM_GRANULE);
+	uint64_t in_span, size;
+
+	f->granule = granule;
+	f->span.kind = PM_KIND_NONE;
 	if (!is_taken(c, z, granule))
 		return false;
 	/* D6, D8: its span begins at the nearest aligned granule with a descriptor. */
-	for (unsigned order = 0; order <= SLAB_ORDER_MAX && span.kind == PM_KIND_NONE; order++) {
-		first = granule >> order << order;
-		read_span(c, z, first, &span);
+	for (unsigned order = 0; order <= SLAB_ORDER_MAX && f->span.kind == PM_KIND_NONE; order++) {
+		f->granule = granule >> order << order;
+		read_span(c, z, f->granule, &f->span);
 	}
-	in_span = ref - granule_at(z, first);
-	if (span.kind == PM_KIND_LARGE)
-		return in_span == 0 && (c->no_bits || c->base[bits_at(z, first)] & 1);
-	if (span.kind != PM_KIND_SLAB || span.size_class >= PH_CLASSES)
+	in_span = ref - granule_at(z, f->granule);
+	f->object = 0;
+	if (f->span.kind == PM_KIND_LARGE)
+		return in_span == 0;
+	if (f->span.kind != PM_KIND_SLAB || f->span.size_class >= PH_CLASSES)
 		return false;
-	class = &ph_classes[span.size_class];
-	object = in_span / class->size;
-	return in_span % class->size == 0 && object < class->objects &&
-	       (c->no_bits || (c->base[bits_at(z, first) + object / 8] >> object % 8 & 1));
+	size = ph_classes[f->span.size_class].size;
+	f->object = in_span / size;
+	return in_span % size == 0 && f->object < objects_of(&f->span);
 }
 
-bool ph_check_is_published(const struct ph_check *c, uint64_t ref)
+static const struct pm_zone *zone_of(const struct ph_check *c, uint64_t ref)
 {
 	for (uint32_t i = 0; i < c->zones; i++) {
 		const struct pm_zone *z = &c->zone[i];
 
 		if (ref >= z->data && (ref - z->data) / PM_GRANULE < z->granules)
-			return is_published_in(c, z, ref);
+			return z;
 	}
-	return false;
+	return NULL;
+}
+
+static bool find_published(const struct ph_check *c, uint64_t ref, struct found *f,
+			   const struct pm_zone **zone)
+{
+	*zone = zone_of(c, ref);
+	return *zone && find_in(c, *zone, ref, f) &&
+	       (c->base[bits_at(*zone, f->granule) + f->object / 8] >> f->object % 8 & 1);
+}
+
+bool ph_check_is_published(const struct ph_check *c, uint64_t ref)
+{
+	const struct pm_zone *z;
+	struct found f;
+
+	return find_published(c, ref, &f, &z);
+}
+
+bool ph_check_count_of(const struct ph_check *c, uint64_t ref, uint64_t *word)
+{
+	const struct pm_zone *z;
+	struct found f;
+
+	if (!find_published(c, ref, &f, &z) || !(f.span.flags & PM_SPAN_COUNTED) ||
+	    f.granule + f.span.granules > z->granules)
+		return false;
+	memcpy(word, c->base + side_at(z, f.granule, objects_of(&f.span)) + f.object * 8,
+	       sizeof(*word));
+	return true;
 }

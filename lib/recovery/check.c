@@ -26,6 +26,7 @@
  *   R1 root 0 has no name	R2 name well formed	R3 names distinct
  *   R4 unused bytes zero	R5 null or a published object
  *   B1 to B6, D1 to D9, L1, L2: check-zone.c	Y1 to Y6: check-types.c
+ *   K1 to K3: check-count.c
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -447,7 +448,6 @@ static void check_all(struct ph_check *c)
 		return;
 	check_unused(c, PM_SUPER_A + sizeof(struct pm_super), PM_SUPER_B);
 	check_unused(c, PM_SUPER_B + sizeof(struct pm_super), PM_STATE);
-	check_unused(c, PM_TYPE_END, PM_FIXED_END);
 	check_state(c);
 	check_zone_table(c, used);
 	read_lane_table(c);
@@ -459,6 +459,7 @@ static void check_all(struct ph_check *c)
 	for (uint32_t i = 0; i < PM_ROOT_SLOTS; i++)
 		check_root(c, i);
 	ph_check_types(c);
+	ph_check_chains(c);
 }
 
 int ph_check_media(const char *base, uint64_t size, int fd, struct pheap_check_result *result,

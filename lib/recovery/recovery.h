@@ -83,12 +83,12 @@ static inline bool ph_range_overlaps(uint64_t offset, uint64_t length, uint64_t 
 	return offset < end && start < offset + length;
 }
 
-/* May a record or a rollback write there? To roots, lane table and type table, and to what
- * is in the zone; not to superblocks, the state line or the zone table. */
+/* May a record or a rollback write there? To roots, lane table, type table and heads of
+ * chains, and to what is in the zone; not to superblocks, the state line or the zone table. */
 static inline bool ph_range_writable(const struct ph_recovery *r, uint64_t offset, uint64_t length)
 {
 	return ph_range_within(offset, length, PM_ROOTS, PM_ZONE_TABLE) ||
-	       ph_range_within(offset, length, PM_TYPE_TABLE, PM_TYPE_END) ||
+	       ph_range_within(offset, length, PM_TYPE_TABLE, PM_FIXED_END) ||
 	       ph_range_within(offset, length, r->zone->tree, r->size);
 }
 

@@ -17,6 +17,7 @@
 #include "alloc/tcache.h"
 #include "alloc/traced.h"
 #include "lane.h"
+#include "count.h"
 #include "record.h"
 #include "target.h"
 #include "undo.h"
@@ -24,27 +25,6 @@
 static uint64_t load(const void *word)
 {
 	return __atomic_load_n((const uint64_t *)word, __ATOMIC_ACQUIRE);
-}
-
-/* A slot for one of the operations here: in a root or a published object. */
-static int find_slot(struct pheap *heap, const char *what, const void *slot,
-		     struct ph_target *target)
-{
-	int err = ph_heap_writable(heap, what);
-
-	if (!err)
-		err = ph_word_find(heap, what, slot, target);
-	if (!err && target->place == PH_IN_TX)
-		err = ph_error(EINVAL,
-			       "%s: %p lies in an object that a transaction has not "
-			       "committed yet",
-			       what, slot);
-	if (!err && target->place == PH_IN_RESERVED)
-		err = ph_error(EINVAL,
-			       "%s: %p lies in an object that is not published: build "
-			       "graphs bottom-up in a transaction",
-			       what, slot);
-	return err;
 }
 
 static int not_published(const char *what, uint64_t ref)
@@ -258,7 +238,7 @@ static int prepare_content(struct change *c, unsigned flags)
 /* Check arguments that stay the same however often the slot changes. */
 static int prepare_link(struct change *c, void *ptr, unsigned flags)
 {
-	int err = find_slot(c->heap, c->what, c->word, &c->slot);
+	int err = ph_slot_find(c->heap, c->what, c->word, &c->slot);
 
 	if (!err && flags & ~(unsigned)PHEAP_PERSISTED)
 		err = ph_error(EINVAL, "%s: unknown flags %#x", c->what, flags);
@@ -266,7 +246,33 @@ static int prepare_link(struct change *c, void *ptr, unsigned flags)
 		err = ph_reserved_find(c->heap, c->what, ptr, &c->born);
 	if (!err && c->slot.place != PH_IN_ROOT && c->slot.object.start == c->born.start)
 		err = ph_error(EINVAL, "%s: the slot lies in the object itself", c->what);
+	if (!err && !ph_is_counted(&c->born)) /* else it is looked at there */
+		err = ph_count_plain(c->heap, c->what, &c->slot, 8);
 	return err ? err : prepare_content(c, flags);
+}
+
+/* Where references are counted; want: see struct ph_count_link. */
+static int link_counted(const struct change *c, int want)
+{
+	struct ph_count_link l = {.heap = c->heap,
+				  .what = c->what,
+				  .word = c->word,
+				  .slot = c->slot,
+				  .born = c->born,
+				  .content = c->content,
+				  .ref = c->born.slab ? c->born.start : 0,
+				  .want = want};
+
+	return ph_count_link(&l);
+}
+
+/* Not one object with counts and one without: nobody would count the reference. */
+static int refuse_mixed(const struct change *c)
+{
+	return ph_error(EINVAL,
+			"%s: references to one of the two objects are counted: retire the "
+			"old one before",
+			c->what);
 }
 
 /* Put the born object over the one that c->old refers to: -EAGAIN where the slot
@@ -277,6 +283,8 @@ static int replace_old(struct change *c)
 
 	if (err)
 		return load(c->word) != c->old ? -EAGAIN : err;
+	if (ph_is_counted(&c->dead))
+		return c->born.slab ? refuse_mixed(c) : link_counted(c, 2);
 	return apply_change(c);
 }
 
@@ -287,6 +295,8 @@ static int publish(struct pheap *heap, const char *what, pheap_ref *slot, void *
 
 	if (err)
 		return err;
+	if (ph_is_counted(&c.born))
+		return link_counted(&c, 1);
 	do {
 		c.old = load(slot);
 		if (c.old)
@@ -309,6 +319,8 @@ PHEAP_API int pheap_replace(pheap_t *heap, pheap_ref *slot, void *ptr, unsigned 
 
 	if (err)
 		return err;
+	if (ph_is_counted(&c.born))
+		return link_counted(&c, 2);
 	do {
 		c.old = load(slot);
 		if (!c.old)
@@ -322,7 +334,7 @@ PHEAP_API int pheap_replace(pheap_t *heap, pheap_ref *slot, void *ptr, unsigned 
 PHEAP_API int pheap_retire(pheap_t *heap, pheap_ref *slot)
 {
 	struct change c = {.heap = heap, .what = "pheap_retire", .word = slot};
-	int err = find_slot(heap, c.what, slot, &c.slot);
+	int err = ph_slot_find(heap, c.what, slot, &c.slot);
 
 	if (err)
 		return err;
@@ -338,7 +350,7 @@ PHEAP_API int pheap_retire(pheap_t *heap, pheap_ref *slot)
 PHEAP_API int pheap_alloc_into(pheap_t *heap, pheap_ref *slot, size_t size, const void *content)
 {
 	struct ph_target target;
-	int err = find_slot(heap, "pheap_alloc_into", slot, &target);
+	int err = ph_slot_find(heap, "pheap_alloc_into", slot, &target);
 	void *ptr;
 
 	if (err)
@@ -391,6 +403,11 @@ static int try_resize(struct change *c, size_t size)
 		return look_under_stripe(c);
 	old_size = PH_SEEN(c->dead.slab, size);
 	type = PH_SEEN(c->dead.slab, type);
+	if (ph_is_counted(&c->dead))
+		return ph_error(EINVAL,
+				"%s: an object whose references are counted stays where "
+				"it is: publish another one",
+				c->what);
 	if (type && (err = ph_typed_size(c->heap, c->what, type, size)))
 		return err;
 	if (size <= old_size && size > old_size / 2)
@@ -410,7 +427,7 @@ static int try_resize(struct change *c, size_t size)
 PHEAP_API int pheap_resize(pheap_t *heap, pheap_ref *slot, size_t size)
 {
 	struct change c = {.heap = heap, .what = "pheap_resize", .word = slot};
-	int err = find_slot(heap, c.what, slot, &c.slot);
+	int err = ph_slot_find(heap, c.what, slot, &c.slot);
 
 	if (!err && !size)
 		err = ph_error(EINVAL, "pheap_resize: size is 0: use pheap_retire()");
@@ -554,8 +571,10 @@ PHEAP_API int pheap_set(pheap_t *heap, uint64_t *word, uint64_t value)
 {
 	struct ph_target target;
 	struct ph_rec rec;
-	int err = find_slot(heap, "pheap_set", word, &target);
+	int err = ph_slot_find(heap, "pheap_set", word, &target);
 
+	if (!err)
+		err = ph_count_plain(heap, "pheap_set", &target, 8);
 	if (err)
 		return err;
 	ph_rec_init(&rec, heap, NULL);
@@ -579,6 +598,8 @@ PHEAP_API int pheap_write(pheap_t *heap, void *dst, const void *src, size_t leng
 	if (!err && target.place != PH_IN_PUBLISHED && target.place != PH_IN_ROOT)
 		err = ph_error(EINVAL, "pheap_write: %p lies in an object that is not published",
 			       dst);
+	if (!err)
+		err = ph_count_plain(heap, "pheap_write", &target, length);
 	if (err)
 		return err;
 	ph_rec_init(&rec, heap, NULL);

@@ -418,6 +418,33 @@ static bool lane_has_room(const struct ph_rec *rec)
 	return !lines_fit(rec) || lane->ndirty + rec->written <= PH_DIRTY_MAX;
 }
 
+void ph_rec_again(struct ph_rec *rec)
+{
+	if (rec->extension) {
+		if (rec->room)
+			ph_large_free(rec->heap, rec->room, false);
+		rec->room = rec->extension; /* no record refers to it */
+		rec->extension = NULL;
+	}
+	rec->n = rec->apply_from = PM_RECORD_WORDS;
+	rec->staged = rec->nlines = 0;
+	rec->covers = false;
+	rec->error = 0;
+}
+
+int ph_rec_changed(struct ph_rec *rec)
+{
+	uint64_t n = rec->n - PM_RECORD_WORDS, bytes = (n * 8 + PM_LINE - 1) / PM_LINE * PM_LINE;
+	struct pheap *heap = rec->heap;
+
+	if (ph_likely(!rec->extension))
+		return 0;
+	ph_copy_nt(&heap->pm, rec->count, ph_at(heap, rec->extension->start),
+		   rec->words + PM_RECORD_WORDS, bytes);
+	/* Orders the extension before the record that refers to it. */
+	return ph_fence(&heap->pm, rec->count);
+}
+
 /*
  * Entries beyond a ring's share go to memory of their own, and the record in
  * the ring only says where: one fence more. The memory is given back like that
@@ -438,10 +465,7 @@ static int spill(struct ph_rec *rec)
 		return err;
 	}
 	memset(&rec->words[rec->n], 0, bytes - n * 8); /* ph_rec_room() keeps a line free */
-	ph_copy_nt(&heap->pm, rec->count, ph_at(heap, rec->extension->start),
-		   &rec->words[PM_RECORD_WORDS], bytes);
-	/* Orders the extension before the record that refers to it. */
-	return ph_fence(&heap->pm, rec->count);
+	return ph_rec_changed(rec);
 }
 
 int ph_rec_lock(struct ph_rec *rec)

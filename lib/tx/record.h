@@ -24,7 +24,7 @@
 
 /* In place: content of PH_INLINE_MAX and an operation's entries; the birth or death
  * of a span in the deepest tree, which must not allocate. */
-#define PH_REC_WORDS 136
+#define PH_REC_WORDS 144
 #define PH_REC_LINES 24
 
 struct ph_rec {
@@ -209,6 +209,12 @@ static inline void ph_rec_object(struct ph_rec *rec, const struct ph_object *obj
 
 int ph_rec_lock_stripes(struct ph_rec *rec);
 void ph_rec_unlock_stripes(struct ph_rec *rec);
+
+/* Begin anew, unlocked: without an entry. */
+void ph_rec_again(struct ph_rec *rec);
+
+/* Values of words have been changed under the stripes: also where they are on media already. */
+int ph_rec_changed(struct ph_rec *rec);
 
 /* Ring lines that the record takes as it stands. */
 uint32_t ph_rec_ring_lines(const struct ph_rec *rec);

@@ -57,3 +57,22 @@ int ph_word_find(struct pheap *heap, const char *what, const void *addr, struct 
 		return ph_error(EINVAL, "%s: %p is not 8-byte aligned", what, addr);
 	return ph_target_find(heap, what, addr, 8, target);
 }
+
+int ph_slot_find(struct pheap *heap, const char *what, const void *slot, struct ph_target *target)
+{
+	int err = ph_heap_writable(heap, what);
+
+	if (!err)
+		err = ph_word_find(heap, what, slot, target);
+	if (!err && target->place == PH_IN_TX)
+		err = ph_error(EINVAL,
+			       "%s: %p lies in an object that a transaction has not "
+			       "committed yet",
+			       what, slot);
+	if (!err && target->place == PH_IN_RESERVED)
+		err = ph_error(EINVAL,
+			       "%s: %p lies in an object that is not published: build "
+			       "graphs bottom-up in a transaction",
+			       what, slot);
+	return err;
+}

@@ -46,6 +46,9 @@ static inline int ph_target_find(struct pheap *heap, const char *what, const voi
  * have been dropped since. */
 bool ph_root_exists(const struct pheap *heap, uint64_t offset);
 
+/* A slot of a single operation: in a root or a published object. */
+int ph_slot_find(struct pheap *heap, const char *what, const void *slot, struct ph_target *target);
+
 /* The same for an aligned word in a root or a published object. */
 int ph_word_find(struct pheap *heap, const char *what, const void *addr, struct ph_target *target);
 

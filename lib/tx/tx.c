@@ -21,6 +21,7 @@
 #include "alloc/tcache.h"
 #include "alloc/traced.h"
 #include "sum.h"
+#include "count.h"
 #include "lane.h"
 #include "record.h"
 #include "target.h"
@@ -89,7 +90,8 @@ static void end(struct pheap_tx *tx)
 		ph_large_free(tx->heap, tx->extension, false);
 	tx->extension = NULL;
 	tx->words = 0;
-	tx->nobjects = tx->nwrites = tx->roots = 0;
+	tx->nobjects = tx->nwrites = tx->roots = tx->nlinks = 0;
+	tx->counts = false;
 	tx->open = false;
 	if (cache) {
 		cache->count.ended++;
@@ -136,19 +138,32 @@ void ph_tx_delete_all(struct pheap *heap)
 		ph_undo_free(&tx->undo);
 		free(tx->objects);
 		free(tx->writes);
+		free(tx->links);
 		free(tx);
 	}
 }
 
 /* ---- room for the record ------------------------------------------------------------- */
 
-/* Entry words for the birth of a span: three of its descriptor, and at most
+/* Entry words for the birth of a span: four of its descriptor, and at most
  * four words in each line of the tree's path, for both ends. */
-#define SPAN_WORDS (2u * (3 + 2 * 4 * 5))
+#define SPAN_WORDS (2u * (4 + 2 * 4 * 5))
 /* The entry that ends the undo generation. */
 #define END_WORDS 2u
 
-static uint32_t object_words(const struct ph_object *object, bool dies)
+/* A count's word, and, where the object dies, its bit and the head of the chain. */
+#define COUNT_WORDS 6u
+
+static uint32_t slots_of(const struct pheap *heap, const struct ph_object *object)
+{
+	const struct ph_slab *slab = object->slab;
+	const struct pheap_type *type = ph_type(heap, slab->type);
+
+	return type ? (type->nrefs + type->nweak) * (uint32_t)ph_type_elements(type, slab->size)
+		    : 0;
+}
+
+static uint32_t object_words(const struct pheap *heap, const struct ph_object *object, bool dies)
 {
 	const struct ph_slab *slab = object->slab;
 	uint32_t words = 1;
@@ -157,6 +172,8 @@ static uint32_t object_words(const struct ph_object *object, bool dies)
 		words += SPAN_WORDS;
 	if (!dies && slab->size <= PHEAP_INLINE_MAX)
 		words += 1 + (uint32_t)slab->size / 8;
+	if (ph_is_counted(object)) /* its own word, and those of what it may refer to */
+		words += COUNT_WORDS + 2 * slots_of(heap, object);
 	return words;
 }
 
@@ -214,13 +231,14 @@ static struct ph_tx_object *next_object(struct pheap_tx *tx)
 /* own: the next one, looked up. */
 static int add_object(struct pheap_tx *tx, struct ph_tx_object *own, bool dies)
 {
-	uint32_t words = object_words(&own->object, dies);
+	uint32_t words = object_words(tx->heap, &own->object, dies);
 	int err = reserve_words(tx, words);
 
 	if (err)
 		return err;
 	own->words = words;
 	own->dies = dies;
+	tx->counts |= ph_is_counted(&own->object);
 	tx->nobjects++;
 	ph_set_state(ph_state_of(&own->object), dies ? PH_DYING : PH_TX);
 	return 0;
@@ -339,6 +357,11 @@ static int free_object(struct pheap_tx *tx, const char *what, uint64_t offset)
 	if (!ph_object_find(tx->heap, offset, object) || object->start != offset)
 		return ph_error(EINVAL, "%s: offset %#llx is not the start of an object", what,
 				(unsigned long long)offset);
+	if (ph_is_counted(object) && ph_state(object) == PH_PUBLISHED)
+		return ph_error(EINVAL,
+				"%s: references to the object are counted: it is freed when "
+				"the last one goes (pheap_tx_link)",
+				what);
 	if (ph_traced_permanent(tx->heap, object)) {
 		err = ph_undo_guards(tx->heap, tx, object);
 		return err ? err : add_object(tx, own, true);
@@ -422,6 +445,8 @@ static int add_write(struct pheap_tx *tx, const struct ph_target *target, const 
 static int write_target(struct pheap_tx *tx, const char *what, const struct ph_target *target,
 			void *dst, const void *src, size_t length)
 {
+	int err;
+
 	switch (target->place) {
 	case PH_IN_TX: /* not visible to anyone yet: commit makes it durable */
 		if (!ph_tx_find_own(tx, target->object.start))
@@ -434,7 +459,8 @@ static int write_target(struct pheap_tx *tx, const char *what, const struct ph_t
 				"it, or store into it directly",
 				what, dst);
 	default:
-		return add_write(tx, target, src, length);
+		err = ph_count_plain(tx->heap, what, target, length);
+		return err ? err : add_write(tx, target, src, length);
 	}
 }
 
@@ -459,9 +485,75 @@ PHEAP_API int pheap_tx_write(pheap_tx_t *tx, void *dst, const void *src, size_t 
 	return err ? err : write_target(tx, "pheap_tx_write", &target, dst, src, length);
 }
 
+/* May commit link it? One of the transaction's own, or a published one. */
+static int find_counted(struct pheap_tx *tx, uint64_t ref)
+{
+	struct ph_object object;
+
+	if (!ref || (ph_object_find(tx->heap, ref, &object) && object.start == ref &&
+		     ph_is_counted(&object) &&
+		     (ph_state(&object) == PH_PUBLISHED ||
+		      (ph_state(&object) == PH_TX && ph_tx_find_own(tx, ref)))))
+		return 0;
+	return ph_error(EINVAL,
+			"pheap_tx_link: %#llx is no reference to an object that is counted, and "
+			"published or this transaction's",
+			(unsigned long long)ref);
+}
+
+/* One link a slot: the last one counts. */
+static int add_link(struct pheap_tx *tx, const struct ph_target *slot, uint64_t ref)
+{
+	struct ph_tx_link *link;
+	int err;
+
+	for (uint32_t i = tx->nlinks; i--;)
+		if (tx->links[i].slot.offset == slot->offset) {
+			tx->links[i].ref = ref;
+			return 0;
+		}
+	if (tx->nlinks == tx->links_cap) {
+		uint32_t cap = tx->links_cap ? 2 * tx->links_cap : 8;
+
+		link = realloc(tx->links, cap * sizeof(*link));
+		if (!link)
+			return ph_error(ENOMEM, "no memory for a transaction's links");
+		tx->links = link;
+		tx->links_cap = cap;
+	}
+	if ((err = reserve_words(tx, 2 + 2 * COUNT_WORDS)))
+		return err;
+	tx->links[tx->nlinks++] = (struct ph_tx_link){.slot = *slot, .ref = ref};
+	tx->counts = true;
+	return 0;
+}
+
+PHEAP_API int pheap_tx_link(pheap_tx_t *tx, pheap_ref *slot, pheap_ref ref)
+{
+	const char *what = "pheap_tx_link";
+	struct ph_target target;
+	int err = ph_tx_usable(tx, what);
+
+	if (!err)
+		err = ph_word_find(tx->heap, what, slot, &target);
+	if (!err)
+		err = find_counted(tx, ref);
+	if (!err)
+		err = ph_count_slot(tx->heap, what, &target, false);
+	if (err)
+		return err;
+	if (target.place != PH_IN_TX && target.place != PH_IN_RESERVED)
+		return add_link(tx, &target, ref);
+	if (!ph_tx_find_own(tx, target.object.start))
+		return ph_tx_not_own(what);
+	*slot = ref; /* counted with the rest of its content */
+	return 0;
+}
+
 PHEAP_API int pheap_tx_retire(pheap_tx_t *tx, pheap_ref *slot)
 {
 	struct ph_target target;
+	struct ph_object object;
 	uint64_t ref, zero = 0;
 	uint32_t writes;
 	int err = ph_tx_usable(tx, "pheap_tx_retire");
@@ -473,6 +565,8 @@ PHEAP_API int pheap_tx_retire(pheap_tx_t *tx, pheap_ref *slot)
 	ref = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
 	if (!ref)
 		return ph_error(ENOENT, "pheap_tx_retire: the slot is null");
+	if (ph_object_find(tx->heap, ref, &object) && ph_is_counted(&object))
+		return pheap_tx_link(tx, slot, PHEAP_NULL);
 	writes = tx->nwrites;
 	err = write_target(tx, "pheap_tx_retire", &target, slot, &zero, sizeof(zero));
 	if (!err && (err = free_object(tx, "pheap_tx_retire", ref))) {
@@ -640,9 +734,72 @@ static void finish_spans(const struct pheap_tx *tx, bool committed)
 	}
 }
 
-/* Step 2: content, spans, bits, writes. */
-static void build(struct ph_rec *rec, const struct pheap_tx *tx, const struct plan *plan)
+static uint64_t load_slot(const struct pheap_tx *tx, const struct ph_tx_link *link)
 {
+	return __atomic_load_n((const uint64_t *)(const void *)ph_at(tx->heap, link->slot.offset),
+			       __ATOMIC_ACQUIRE);
+}
+
+/* What new objects and links do to the counts of others, and the links. */
+static int build_counts(struct ph_rec *rec, struct pheap_tx *tx, struct ph_counting *counting)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; i < tx->nobjects && !err; i++)
+		if (!tx->objects[i].dies && ph_is_counted(&tx->objects[i].object))
+			err = ph_counting_born(counting, &tx->objects[i].object);
+	for (uint32_t i = 0; i < tx->nobjects && !err; i++)
+		if (!tx->objects[i].dies && ph_is_counted(&tx->objects[i].object))
+			err = ph_counting_content(counting, &tx->objects[i].object);
+	for (uint32_t i = 0; i < tx->nlinks && !err; i++) {
+		struct ph_tx_link *link = &tx->links[i];
+
+		link->old = load_slot(tx, link);
+		if (link->ref)
+			err = ph_counting_add(counting, link->ref, 1, 0);
+		if (link->old && !err)
+			err = ph_counting_add(counting, link->old, -1, 0);
+		ph_count_cover(rec, &link->slot);
+	}
+	if (!err)
+		err = ph_counting_build(counting);
+	for (uint32_t i = 0; i < tx->nlinks && !err; i++)
+		ph_rec_word(rec, tx->links[i].slot.offset, tx->links[i].ref);
+	return err;
+}
+
+/* Under stripes and lane. -EAGAIN: others changed a slot or a count. */
+static int verify_counts(const struct pheap_tx *tx, struct ph_counting *counting)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; i < tx->nlinks && !err; i++) {
+		const struct ph_tx_link *link = &tx->links[i];
+
+		if (load_slot(tx, link) != link->old)
+			return -EAGAIN;
+		if (link->slot.place == PH_IN_ROOT && !ph_root_exists(tx->heap, link->slot.offset))
+			return ph_error(EINVAL,
+					"pheap_tx_commit: a root that is written to was dropped");
+		err = ph_count_alive(tx->heap, &link->slot);
+	}
+	return err ? err : ph_counting_settle(counting);
+}
+
+static void set_counted_states(const struct pheap_tx *tx, struct ph_counting *counting)
+{
+	for (uint32_t i = 0; i < tx->nlinks; i++)
+		if (tx->links[i].slot.place != PH_IN_ROOT)
+			ph_touch(tx->heap, tx->links[i].slot.object.slab);
+	ph_counting_states(counting);
+}
+
+/* Step 2: content, spans, bits, counts, writes. */
+static int build(struct ph_rec *rec, struct pheap_tx *tx, const struct plan *plan,
+		 struct ph_counting *counting)
+{
+	int err = 0;
+
 	for (uint32_t i = 0; i < tx->nobjects; i++)
 		if (!tx->objects[i].dies && in_record(&tx->objects[i], plan->fits))
 			ph_rec_content(rec, tx->objects[i].object.start,
@@ -654,6 +811,8 @@ static void build(struct ph_rec *rec, const struct pheap_tx *tx, const struct pl
 
 		ph_rec_object(rec, &own->object, !own->dies);
 	}
+	if (ph_unlikely(tx->counts))
+		err = build_counts(rec, tx, counting);
 	for (uint32_t i = 0; i < tx->nwrites;) {
 		const struct write *write = (const struct write *)&tx->writes[i];
 
@@ -664,6 +823,7 @@ static void build(struct ph_rec *rec, const struct pheap_tx *tx, const struct pl
 		i += (uint32_t)write_words(write->length);
 	}
 	add_undo_end(rec, tx);
+	return err;
 }
 
 /* With stripes and lane held: see ph_touch(), and set_states() in publish.c. */
@@ -704,6 +864,50 @@ static int verify(struct pheap_tx *tx, const struct plan *plan)
 	return err;
 }
 
+static int try_commit(struct ph_rec *rec, struct pheap_tx *tx, const struct plan *plan,
+		      struct ph_counting *counting)
+{
+	int err = build(rec, tx, plan, counting);
+
+	if (!err)
+		err = ph_rec_lock(rec);
+	if (err)
+		return err;
+	err = verify(tx, plan);
+	if (!err && ph_unlikely(tx->counts))
+		err = verify_counts(tx, counting);
+	if (err) {
+		ph_rec_unlock(rec);
+		return err;
+	}
+	set_states(tx, plan->fits);
+	if (ph_unlikely(tx->counts))
+		set_counted_states(tx, counting);
+	return ph_rec_commit(rec);
+}
+
+static __attribute__((noinline)) int commit_counts(struct ph_rec *rec, struct pheap_tx *tx,
+						   const struct plan *plan)
+{
+	struct ph_counting counting;
+	int err;
+
+	for (;;) {
+		ph_counting_init(&counting, rec);
+		err = try_commit(rec, tx, plan, &counting);
+		if (err != -EAGAIN)
+			break;
+		ph_counting_fini(&counting);
+		if (plan->spans)
+			finish_spans(tx, false);
+		ph_rec_again(rec);
+	}
+	if (!err)
+		ph_counting_done(&counting);
+	ph_counting_fini(&counting);
+	return err;
+}
+
 static int commit_record(struct ph_rec *rec, struct pheap_tx *tx, const struct plan *plan)
 {
 	struct pheap *heap = tx->heap;
@@ -711,14 +915,8 @@ static int commit_record(struct ph_rec *rec, struct pheap_tx *tx, const struct p
 
 	if (plan->spans)
 		pthread_mutex_lock(&heap->zone.lock);
-	build(rec, tx, plan);
-	err = ph_rec_lock(rec);
-	if (!err && (err = verify(tx, plan))) {
-		ph_rec_unlock(rec);
-	} else if (!err) {
-		set_states(tx, plan->fits);
-		err = ph_rec_commit(rec);
-	}
+	err = ph_unlikely(tx->counts) ? commit_counts(rec, tx, plan)
+				      : try_commit(rec, tx, plan, NULL);
 	if (plan->spans) {
 		finish_spans(tx, !err);
 		pthread_mutex_unlock(&heap->zone.lock);
@@ -728,7 +926,7 @@ static int commit_record(struct ph_rec *rec, struct pheap_tx *tx, const struct p
 
 static bool is_empty(const struct pheap_tx *tx)
 {
-	return !tx->nobjects && !tx->nwrites && !tx->undo.n;
+	return !tx->nobjects && !tx->nwrites && !tx->undo.n && !tx->nlinks;
 }
 
 /* Step 3. */
@@ -743,6 +941,8 @@ PHEAP_API int pheap_tx_commit(pheap_tx_t *tx)
 {
 	struct ph_rec rec;
 	struct plan plan;
+	struct pheap *heap;
+	bool counts;
 	int err = ph_tx_usable(tx, "pheap_tx_commit");
 
 	if (err) {
@@ -754,6 +954,8 @@ PHEAP_API int pheap_tx_commit(pheap_tx_t *tx)
 		end(tx);
 		return 0;
 	}
+	heap = tx->heap;
+	counts = tx->counts;
 	ph_rec_init(&rec, tx->heap, tx);
 	err = rec.error;
 	rec.room = tx->extension;
@@ -772,5 +974,7 @@ PHEAP_API int pheap_tx_commit(pheap_tx_t *tx)
 		abort_tx(tx);
 	else
 		end(tx);
+	if (!err && ph_unlikely(counts))
+		ph_count_drain_some(heap);
 	return err;
 }

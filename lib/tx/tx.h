@@ -6,6 +6,7 @@
 
 #include "alloc/span.h"
 #include "heap.h"
+#include "target.h"
 #include "undo.h"
 
 /* An object that commit publishes (state TX) or frees (state DYING). */
@@ -13,6 +14,12 @@ struct ph_tx_object {
 	struct ph_object object;
 	uint32_t words; /* of entries that it takes at most */
 	bool dies;
+};
+
+/* A slot in which commit changes a counted reference. */
+struct ph_tx_link {
+	struct ph_target slot;
+	uint64_t ref, old; /* old: when the record was built */
 };
 
 struct pheap_tx {
@@ -30,6 +37,9 @@ struct pheap_tx {
 	/* Redo writes: {slab or NULL, offset, length}, then data padded to 8. */
 	uint64_t *writes;
 	uint32_t nwrites, writes_cap;
+	struct ph_tx_link *links;
+	uint32_t nlinks, links_cap;
+	bool counts;	/* there are new objects with counts, or links */
 	uint32_t roots; /* at most so many of them write to roots */
 	/* What the record may take at most, and the span for it beyond a ring. */
 	uint64_t words;
