@@ -485,7 +485,7 @@ static int find_slots(struct pheap *heap, const char *what, pheap_ref *const *sl
 	int err = 0;
 
 	for (size_t i = 0; i < n && !err; i++)
-		err = find_slot(heap, what, slots[i], &targets[i]);
+		err = ph_slot_find(heap, what, slots[i], &targets[i]);
 	return err;
 }
 
@@ -501,6 +501,9 @@ static int try_move(struct change *c, struct ph_tcache *cache)
 	err = find_linked(c->heap, c->what, c->old, &c->dead);
 	if (err)
 		return load(c->word) != c->old ? -EAGAIN : err;
+	if (ph_is_counted(&c->dead))
+		return ph_error(EINVAL, "%s: an object whose references are counted does not move",
+				c->what);
 	if (!ph_traced_permanent(c->heap, &c->dead))
 		return look_under_stripe(c);
 	if ((err = verify_more(c)))

@@ -1,6 +1,6 @@
 /*
- * damage-types.c - damages of the type table and of descriptors, in images with the types
- * 1 to 3 that image_fill() makes. See damage.h.
+ * damage-types.c - damages of the type table, of descriptors and of counts, in images with
+ * the types 1 to 3 that image_fill() makes. See damage.h.
  */
 #include "damage.h"
 
@@ -148,4 +148,85 @@ void type_twice(struct image *image)
 {
 	strcpy(descriptor(image, 2) + 8, "node");
 	image_type_sums(image, 2);
+}
+
+/* ---- counts: of the array of type 2 in objects of 4096 bytes -------------------------- */
+
+static uint32_t counted(struct image *image)
+{
+	uint32_t granule = 0;
+
+	while (image_desc(image, granule)->flags != 1 || image_desc(image, granule)->size != 4096)
+		granule++;
+	return granule;
+}
+
+static uint64_t *chain(struct image *image, unsigned i)
+{
+	return (uint64_t *)(void *)(image->base + PM_DEAD + i * 64);
+}
+
+#define DEAD (UINT64_C(1) << 63)
+
+void count_zero(struct image *image)
+{
+	*image_count(image, counted(image), 0) = 0;
+}
+
+void count_drained(struct image *image)
+{
+	*image_count(image, counted(image), 0) = DEAD | ((UINT64_C(1) << 44) - 1);
+}
+
+void count_of_none(struct image *image)
+{
+	*image_count(image, counted(image), 15) = 1;
+}
+
+void chain_reserved(struct image *image)
+{
+	chain(image, 15)[1] = 1;
+}
+
+void chain_page(struct image *image)
+{
+	chain(image, 16)[0] = image_at(image, counted(image));
+}
+
+void chain_alive(struct image *image)
+{
+	chain(image, 0)[0] = image_at(image, counted(image));
+}
+
+void chain_plain(struct image *image)
+{
+	chain(image, 0)[0] = image_at(image, image_find(image, PM_KIND_SLAB, 24));
+}
+
+void chain_outside(struct image *image)
+{
+	chain(image, 0)[0] = image->size + 64;
+}
+
+void count_dead(struct image *image)
+{
+	*image_count(image, counted(image), 0) = DEAD;
+}
+
+void chain_circle(struct image *image)
+{
+	uint64_t at = image_at(image, counted(image));
+
+	*image_count(image, counted(image), 0) = DEAD | at / 8;
+	chain(image, 0)[0] = at;
+}
+
+void count_side(struct image *image)
+{
+	image_desc(image, counted(image))->side += 8;
+}
+
+void count_type(struct image *image)
+{
+	image_desc(image, counted(image))->type = 1;
 }

@@ -116,11 +116,6 @@ static void super_page(struct image *image)
 	image->base[PM_SUPER_B + PM_PAGE - 1] = 1;
 }
 
-static void behind_zone_table(struct image *image)
-{
-	image->base[PM_FIXED_END - 1] = 1;
-}
-
 static void status_zero(struct image *image)
 {
 	image_state(image)->status = 0;
@@ -513,7 +508,7 @@ static void kind(struct image *image)
 
 static void span_flags(struct image *image)
 {
-	slab(image, 24)->flags = 1;
+	slab(image, 24)->flags = 2;
 }
 
 static void span_type(struct image *image)
@@ -680,32 +675,31 @@ const struct damage damages[] = {
 	{"S5", "unknown incompat feature", incompat},
 	{"S5", "unknown ro_compat feature", ro_compat},
 	{"S6", "size", pool_size},
-	{"S7 Z2 N1 R5 Y3", "no zones", no_zones},
-	{"S7 Z2 N1 R5 Y3", "too many zones", many_zones},
+	{"S7 Z2 N1 R5 Y3 K2", "no zones", no_zones},
+	{"S7 Z2 N1 R5 Y3 K2", "too many zones", many_zones},
 	{"S8", "layout not terminated", layout},
 	{"S8", "bytes behind the layout", layout_tail},
 	{"S9", "reserved word of the superblock", super_reserved},
 	{"S9", "last byte of the page of copy B", super_page},
-	{"S9", "behind the zone table", behind_zone_table},
 	{"T1", "status 0", status_zero},
 	{"T1", "unknown status", status_unknown},
 	{"T2", "reserved word of the state line", state_reserved},
 	{"T2", "behind the state line", state_page},
 	{"T3", "settled stamp", settled},
 	{"T4", "epoch", epoch},
-	{"Z1 N1 R5 Y3", "checksum of a zone", zone_sum},
+	{"Z1 N1 R5 Y3 K2", "checksum of a zone", zone_sum},
 	{"Z2", "unused entry of the zone table", zone_unused},
-	{"Z2 N1 R5 Y3", "reserved word of a zone", zone_reserved},
-	{"Z3 N1 R5 Y3", "zone without granules", zone_granules},
-	{"Z3 N1 R5 Y3", "levels", zone_levels},
-	{"Z4 N1 R5 Y3", "descriptors not aligned", zone_alignment},
-	{"Z4 N1 R5 Y3", "data not aligned", zone_data_alignment},
-	{"Z5 N1 R5 Y3", "data end beyond the pool", zone_outside},
-	{"Z5 N1 R5 Y3", "end of the bitmaps overflows", zone_overflow},
-	{"Z5 N1 R5 Y3", "tree in the fixed area", zone_in_fixed_area},
-	{"Z6 N1 R5 Y3", "bitmaps over descriptors", zone_areas_overlap},
-	{"Z6 N1 R5 Y3", "tree runs into descriptors", zone_tree_too_long},
-	{"Z6 N1 R5 Y3", "two zones in one place", zone_twice},
+	{"Z2 N1 R5 Y3 K2", "reserved word of a zone", zone_reserved},
+	{"Z3 N1 R5 Y3 K2", "zone without granules", zone_granules},
+	{"Z3 N1 R5 Y3 K2", "levels", zone_levels},
+	{"Z4 N1 R5 Y3 K2", "descriptors not aligned", zone_alignment},
+	{"Z4 N1 R5 Y3 K2", "data not aligned", zone_data_alignment},
+	{"Z5 N1 R5 Y3 K2", "data end beyond the pool", zone_outside},
+	{"Z5 N1 R5 Y3 K2", "end of the bitmaps overflows", zone_overflow},
+	{"Z5 N1 R5 Y3 K2", "tree in the fixed area", zone_in_fixed_area},
+	{"Z6 N1 R5 Y3 K2", "bitmaps over descriptors", zone_areas_overlap},
+	{"Z6 N1 R5 Y3 K2", "tree runs into descriptors", zone_tree_too_long},
+	{"Z6 N1 R5 Y3 K2", "two zones in one place", zone_twice},
 	{"R1", "root 0 has a name", root_zero_name},
 	{"R2", "name not terminated", root_name_unterminated},
 	{"R2", "bytes behind a name", root_name_tail},

@@ -350,6 +350,52 @@ void image_type(struct image *image, uint32_t id, uint64_t ref, const char *name
 	image_type_sums(image, id);
 }
 
+static uint32_t counted_objects(const struct pm_span *span)
+{
+	uint64_t n = span->kind == PM_KIND_LARGE ? 1 : ph_classes[span->size_class].objects;
+
+	while (n > 56 && n * span->size + up(8 * n, 64) > PM_GRANULE)
+		n--;
+	return (uint32_t)n;
+}
+
+void image_counted(struct image *image, uint32_t granule, uint32_t type)
+{
+	struct pm_span *span = image_desc(image, granule);
+	uint32_t n = counted_objects(span);
+
+	span->flags = 1;
+	span->type = type;
+	span->side = n <= 56 ? image->zone.bits + (uint64_t)granule * PM_BITMAP_BYTES + 64
+			     : image_at(image, granule) + PM_GRANULE - up(8 * (uint64_t)n, 64);
+	for (uint32_t i = 0; i < n; i++)
+		if (image_bits(image, granule)[i / 8] >> i % 8 & 1)
+			*image_count(image, granule, i) = 1;
+}
+
+uint64_t *image_count(struct image *image, uint32_t granule, uint32_t object)
+{
+	uint64_t side = image_desc(image, granule)->side;
+
+	return (uint64_t *)(void *)(image->base + side) + object;
+}
+
+/* Objects alive and shared, dead and in a chain, dead and left by it; counts in a slab and
+ * in a bitmap area. */
+static void fill_counted(struct image *image)
+{
+	image_slab(image, 48, 48, 3);
+	image_counted(image, 48, 2);
+	*image_count(image, 48, 0) = 5 | UINT64_C(2) << 44;
+	*image_count(image, 48, 1) = UINT64_C(1) << 63;
+	*(uint64_t *)(void *)(image->base + PM_DEAD + 3 * 64) = image_at(image, 48) + 48;
+	*image_count(image, 48, 2) =
+		UINT64_C(1) << 63 | UINT64_C(1) << 44 | ((UINT64_C(1) << 44) - 1);
+	memset(image_count(image, 48, 3), 0x5a, 8); /* not published: anything */
+	image_slab(image, 49, 4096, 2);
+	image_counted(image, 49, 2);
+}
+
 /* A plain one, an array with weak references, and one with a callback; some spans' type. */
 static void fill_types(struct image *image)
 {
@@ -390,6 +436,7 @@ void image_fill(struct image *image)
 	image_large(image, 64, 21 * PM_GRANULE - 100);
 	image_slab(image, last, 65536, 1);
 	fill_types(image);
+	fill_counted(image);
 	/* Undo logs have been in use, and rings are never cleared. */
 	*(uint64_t *)(void *)(image->base + image_at(image, 40)) = ph_seal(3);
 	memset(image->base + image_at(image, 40) + PM_LANE_RING, 0x5a, 1000);

@@ -40,6 +40,12 @@ void image_large(struct image *image, uint32_t granule, uint64_t size);
 void image_lane(struct image *image, uint32_t granule);
 void image_root(struct image *image, uint32_t number, const char *name, uint64_t ref);
 
+/* Beside the objects of a slab, or a large object, that is not counted so far: each published
+ * one has one reference. */
+void image_counted(struct image *image, uint32_t granule, uint32_t type);
+/* The count of an object. */
+uint64_t *image_count(struct image *image, uint32_t granule, uint32_t object);
+
 /* A type, with its descriptor in an object at ref. Offsets as on media. */
 void image_type(struct image *image, uint32_t id, uint64_t ref, const char *name,
 		const struct pm_type *fields, const uint32_t *offsets);
@@ -57,10 +63,10 @@ void image_sums(struct image *image, uint32_t n);
  * memory that has been mapped. */
 void image_fill(struct image *image);
 void image_healthy(struct image *image, uint64_t size);
-#define HEALTHY_OBJECTS (4096u + 100 + 39 + 16 + 1 + 2730 + 1 + 2)
-#define HEALTHY_SLABS 8u
+#define HEALTHY_OBJECTS (4096u + 100 + 39 + 16 + 1 + 2730 + 1 + 2 + 3 + 2)
+#define HEALTHY_SLABS 10u
 #define HEALTHY_LARGE 2u
-#define HEALTHY_USED (2u + 1 + 1 + 1 + 2 + 15 + 3 + 1 + 1 + 4 + 21)
+#define HEALTHY_USED (2u + 1 + 1 + 1 + 2 + 15 + 3 + 1 + 1 + 4 + 21 + 2)
 
 /* Where things are. */
 struct pm_super *image_super(struct image *image, unsigned copy);

@@ -71,9 +71,9 @@ static void healthy_image_is_clean(void **state)
 		assert_int_equal(result.large_objects, HEALTHY_LARGE);
 		assert_int_equal(result.used_granules, HEALTHY_USED);
 		assert_int_equal(result.free_granules, image.zone.granules - HEALTHY_USED);
-		assert_int_equal(result.object_bytes, 4096 * 16 + 100 * 64 + 39 * 3328 +
-							      16 * 61440 + 2730 * 24 + 98304 +
-							      65536 + (4 + 21) * PM_GRANULE);
+		assert_int_equal(result.object_bytes,
+				 4096 * 16 + 100 * 64 + 39 * 3328 + 16 * 61440 + 2730 * 24 + 98304 +
+					 65536 + (4 + 21) * PM_GRANULE + 3 * 48 + 2 * 4096);
 		image_unmap(&image);
 	}
 }

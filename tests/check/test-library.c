@@ -171,7 +171,13 @@ static void register_types(pheap_t *heap, struct expected *expected)
 
 	for (size_t i = 0; i < 3; i++)
 		assert_non_null(pheap_type_register(heap, &infos[i]));
-	expected->objects = 3;
+	assert_non_null(pheap_named_root(heap, "small"));
+	assert_non_null(pheap_named_root(heap, "list"));
+	assert_done(pheap_publish(heap, pheap_find_root(heap, "small"),
+				  pheap_alloc_array(pheap_type_find(heap, "list"), 1), 0));
+	assert_done(pheap_publish(heap, pheap_find_root(heap, "list"),
+				  pheap_alloc_array(pheap_type_find(heap, "list"), 4096 / 48), 0));
+	expected->objects = 5;
 }
 
 static void fill(pheap_t *heap, struct expected *expected)

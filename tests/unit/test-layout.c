@@ -29,6 +29,7 @@ static void fixed_area(void **state)
 	assert_int_equal(PM_ZONE_TABLE, 24576);
 	assert_int_equal(PM_TYPE_TABLE, 28672);
 	assert_int_equal(PM_TYPE_END, 61440);
+	assert_int_equal(PM_DEAD, 61440);
 	assert_int_equal(PM_FIXED_END, 65536);
 
 	assert_int_equal(PM_ROOT_SLOTS, 64);
@@ -145,6 +146,13 @@ static void spans(void **state)
 	FIELD(pm_span, side, 16, 8);
 	FIELD(pm_span, size, 24, 8);
 	FIELD(pm_span, reserved, 32, 32);
+	assert_int_equal(PM_SPAN_COUNTED, 1);
+	assert_int_equal(PM_COUNT_IN_BITS, 56);
+	assert_int_equal(PM_COUNT_BITS_OFFSET, 64);
+	assert_int_equal(PM_COUNT_TAIL(57), 512);
+	assert_int_equal(PM_COUNT_WEAK_SHIFT, 44);
+	assert_int_equal(PM_DEAD_CHAINS, 16);
+	assert_true(PM_DEAD + PM_DEAD_CHAINS * PM_LINE <= PM_FIXED_END);
 	assert_int_equal(PM_KIND_NONE, 0);
 	assert_int_equal(PM_KIND_SLAB, 1);
 	assert_int_equal(PM_KIND_LARGE, 2);
