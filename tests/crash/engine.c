@@ -14,19 +14,13 @@
 
 #define POOL_SIZE (UINT64_C(8) << 20)
 
-static const struct scenario *const all[] = {scenarios_basic,
-					     scenarios_tx,
-					     scenarios_space,
-					     scenarios_arena,
-					     scenarios_types,
-					     scenarios_gc,
-					     scenarios_pool,
-					     scenarios_threads,
-					     scenarios_create,
-					     scenarios_process,
-					     scenarios_msync,
-					     scenarios_traced,
-					     NULL};
+static const struct scenario *const all[] = {scenarios_basic,	scenarios_tx,
+					     scenarios_space,	scenarios_arena,
+					     scenarios_types,	scenarios_count,
+					     scenarios_gc,	scenarios_pool,
+					     scenarios_threads, scenarios_create,
+					     scenarios_process, scenarios_msync,
+					     scenarios_traced,	NULL};
 const struct scenario *const *engine_tables = all;
 
 const struct scenario *engine_scenario(unsigned i)

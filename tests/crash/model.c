@@ -128,7 +128,8 @@ const char *model_root_name(unsigned index)
 
 uint64_t model_objects(const struct model *model)
 {
-	uint64_t n = model->table + model->types; /* a descriptor each */
+	/* A descriptor each. */
+	uint64_t n = model->table + model->types + graph_objects(&model->graph);
 
 	for (unsigned i = 0; i < MODEL_SLOTS; i++)
 		for (const struct model_object *o = model->slot[i]; o; o = o->next)
@@ -220,7 +221,11 @@ static const char *object_at(struct match *m, unsigned slot, pheap_ref ref, size
 static bool match_type(struct match *m, unsigned slot, const char *have,
 		       const struct model_object *want)
 {
-	const pheap_type_t *type = pheap_type_of(m->heap, have);
+	const pheap_type_t *type;
+
+	if (!want->type) /* or of one that the scenario does not speak of */
+		return true;
+	type = pheap_type_of(m->heap, have);
 
 	return pheap_type_id(type) == want->type ||
 	       differ(m, "slot %u: the object is of type %u, not %u", slot, pheap_type_id(type),
@@ -300,6 +305,7 @@ bool model_match(pheap_t *heap, const struct model *model, const struct model *m
 {
 	struct match m = {.heap = heap, .what = what, .room = room};
 	pheap_ref root = *pheap_root(heap);
+	const char *differs;
 
 	if (!model->exists)
 		return differ(&m, "there is a pool");
@@ -311,6 +317,9 @@ bool model_match(pheap_t *heap, const struct model *model, const struct model *m
 		return false;
 	if (!match_types(&m, model))
 		return false;
+	differs = graph_match(heap, &model->graph);
+	if (differs)
+		return differ(&m, "%s", differs);
 	for (unsigned i = 0; i < MODEL_ROOTS; i++)
 		if (!match_root(&m, model, mixed, i))
 			return false;

@@ -22,11 +22,14 @@
 
 #include <pheap.h>
 
+#include "graph.h"
+
 #define MODEL_TABLE_SLOTS 64u
 #define MODEL_ROOTS 8u
 #define MODEL_SLOTS (MODEL_TABLE_SLOTS + MODEL_ROOTS)
 #define MODEL_WORDS 16u
-#define MODEL_TYPES 4u
+#define MODEL_TYPES 5u
+#define MODEL_TYPE_COUNTED 5u /* of the objects in a graph */
 
 /* What the unnamed root refers to, on media. */
 struct table {
@@ -54,6 +57,7 @@ struct model {
 	uint64_t garbage; /* objects that are published and that nothing refers to */
 	bool fewer;	  /* some of them may have been freed */
 	unsigned types;	  /* registered, from number 1 on */
+	struct graph graph;
 };
 
 /* Objects made by one run; freed together. */

@@ -225,6 +225,13 @@ static void typed(struct run *run)
 {
 	unsigned slot = random_slot(run), number = 1 + (unsigned)dice(run, run->now.types);
 
+	if (run->now.graph.board && dice(run, 2)) {
+		op_count_random(run);
+		return;
+	}
+	if (number == MODEL_TYPE_COUNTED)
+		number = 1;
+
 	if (run->now.types < MODEL_TYPES && dice(run, 4) == 0)
 		op_register(run);
 	else if (run->now.slot[slot])

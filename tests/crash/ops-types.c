@@ -9,6 +9,8 @@
 
 static const uint32_t refs[] = {0, 8};
 
+static const uint32_t weak[] = {16};
+
 static uint32_t many[300];
 
 static const struct pheap_type_info infos[MODEL_TYPES] = {
@@ -19,6 +21,13 @@ static const struct pheap_type_info infos[MODEL_TYPES] = {
 	 .refs = many,
 	 .nrefs = 300},
 	{.name = "large", .size = 300000, .refs = refs, .nrefs = 1},
+	{.name = "counted",
+	 .size = sizeof(struct graph_object),
+	 .refs = refs,
+	 .nrefs = 2,
+	 .weak = weak,
+	 .nweak = 1,
+	 .flags = PHEAP_TYPE_COUNTED},
 };
 
 const char *model_type_name(unsigned number)

@@ -71,6 +71,19 @@ bool op_publish_typed(struct run *run, unsigned slot, unsigned number, unsigned 
 bool op_link_typed(struct run *run, unsigned slot, unsigned number, unsigned n);
 bool op_resize_typed(struct run *run, unsigned slot, unsigned number, unsigned n);
 
+/* Reference counts (graph.h), where all types are registered: ops-count.c. Numbers of nodes
+ * from 1 on, 0 is none; what is published or made in a transaction is a new one. */
+void op_board(struct run *run);
+bool op_count_publish(struct run *run, unsigned slot, unsigned number, unsigned left,
+		      unsigned right, unsigned weak);
+void op_count_link(struct run *run, unsigned slot, unsigned number);
+void op_count_edge(struct run *run, unsigned from, bool right, unsigned number);
+void op_count_weak(struct run *run, unsigned slot, unsigned number);
+void op_count_get(struct run *run, unsigned weak, unsigned slot);
+bool op_count_tx(struct run *run, unsigned a, unsigned b, unsigned slot, unsigned other,
+		 unsigned number);
+void op_count_random(struct run *run);
+
 /*
  * Arenas in the heap, and sealed in a slot for lists: ops-arena.c. Objects have multiples
  * of 8 bytes; the first one of each arena is its root.

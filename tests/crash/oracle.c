@@ -268,7 +268,8 @@ bool oracle_judge(struct run *crashed)
 	run.scratch = crashed->scratch;
 	run.base = crashed->scratch->mem;
 	run.raw = full_turn(crashed) && dice(&run, 2);
-	if (full_turn(crashed) && crashed->now.exists)
+	/* A reader frees nothing, so what has died counts still. */
+	if (full_turn(crashed) && crashed->now.exists && !crashed->now.graph.board)
 		read_only(&run, crashed);
 	if (recover(&run, crashed)) {
 		work(&run, crashed->rig->policy.work);

@@ -26,6 +26,7 @@ extern const struct scenario scenarios_space[];
 extern const struct scenario scenarios_arena[];
 extern const struct scenario scenarios_gc[];
 extern const struct scenario scenarios_types[];
+extern const struct scenario scenarios_count[];
 extern const struct scenario scenarios_pool[];
 extern const struct scenario scenarios_threads[];
 extern const struct scenario scenarios_create[];

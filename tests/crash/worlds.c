@@ -28,7 +28,8 @@ static uint64_t object_hash(const struct model_object *object)
 
 uint64_t model_hash(const struct model *model)
 {
-	uint64_t hash = mix64((model->exists * 2u + model->table) * 8 + model->types);
+	uint64_t hash = mix64((model->exists * 2u + model->table) * 32 + model->types * 4 +
+			      model->graph.root * 2u + model->graph.board);
 
 	for (unsigned i = 0; i < MODEL_SLOTS; i++)
 		hash = mix64(hash ^ object_hash(model->slot[i])) + i;
@@ -36,6 +37,14 @@ uint64_t model_hash(const struct model *model)
 		hash = mix64(hash ^ model->root[i]) + i;
 	for (unsigned i = 0; i < MODEL_WORDS; i++)
 		hash = mix64(hash ^ model->word[i]) + i;
+	for (unsigned i = 0; i < GRAPH_SLOTS; i++)
+		hash = mix64(hash ^ (model->graph.slot[i] * 256u + model->graph.weak[i])) + i;
+	for (unsigned i = 0; i < GRAPH_NODES; i++) {
+		const struct graph_node *node = &model->graph.node[i];
+
+		hash = mix64(hash ^ node->id ^ node->alive);
+		hash = mix64(hash ^ (node->left << 16 | node->right << 8 | node->weak)) + i;
+	}
 	return hash;
 }
 
