@@ -53,7 +53,7 @@ extern const size_t damages_n;
 	ROW("K2", "chain out of the pool", chain_outside)                      \
 	ROW("K3", "dead, and in no chain", count_dead)                         \
 	ROW("K3", "chain that is a circle", chain_circle)                      \
-	ROW("D2 L1", "counts elsewhere", count_side)                              \
+	ROW("D2 L1", "counts elsewhere", count_side)                           \
 	ROW("D2 L1", "counts of a type without", count_type)
 
 #define DECLARE(id, what, plant) void plant(struct image *image);

@@ -286,6 +286,100 @@ static void run_find_type(size_t size)
 	make_type(1);
 }
 
+/* ---- typed and counted: the first slots have strong references, the others weak ones ---- */
+
+#define WEAK 8
+
+static pheap_type_t *counted(void)
+{
+	static const uint32_t refs[] = {0}, weak[] = {8};
+	const struct pheap_type_info info = {.struct_size = sizeof(info),
+					     .name = "counted",
+					     .flags = PHEAP_TYPE_COUNTED,
+					     .size = 64,
+					     .refs = refs,
+					     .nrefs = 1,
+					     .weak = weak,
+					     .nweak = 1};
+
+	return assert_made(pheap_type_register(heap, &info));
+}
+
+static void reserve_typed(size_t size)
+{
+	(void)size;
+	make_type(1);
+	reserved[0] = assert_made(pheap_alloc_typed(pheap_type_find(heap, "type   1")));
+}
+
+static void reserve_counted(size_t size)
+{
+	(void)size;
+	reserved[0] = assert_made(pheap_zalloc_typed(counted()));
+}
+
+static void fill_counted(size_t size)
+{
+	reserve_counted(size);
+	assert_ok(pheap_publish(heap, &slots[0], reserved[0], 0));
+}
+
+/* One that refers to another. */
+static void fill_pair(size_t size)
+{
+	pheap_ref *first;
+
+	fill_counted(size);
+	first = reserved[0];
+	reserve_counted(size);
+	assert_ok(pheap_publish(heap, first, reserved[0], 0));
+}
+
+static void run_link(size_t size)
+{
+	(void)size;
+	assert_ok(pheap_link(heap, &slots[1], slots[0]));
+}
+
+static void run_weak_link(size_t size)
+{
+	(void)size;
+	assert_ok(pheap_weak_link(heap, &slots[WEAK], slots[0]));
+}
+
+static void run_weak_get(size_t size)
+{
+	(void)size;
+	assert_ok(pheap_weak_get(heap, &slots[WEAK], &slots[1]));
+}
+
+static void fill_weak(size_t size)
+{
+	fill_counted(size);
+	run_weak_link(size);
+}
+
+static void run_tx_counted(size_t size)
+{
+	pheap_tx_t *tx = assert_made(pheap_tx_begin(heap));
+	pheap_ref *object = assert_made(pheap_tx_alloc_typed(tx, counted()));
+
+	(void)size;
+	memset(object, 0, 64);
+	assert_ok(pheap_tx_link(tx, object, slots[0]));
+	assert_ok(pheap_tx_link(tx, &slots[1], pheap_ref_of(heap, object)));
+	assert_ok(pheap_tx_commit(tx));
+}
+
+static void clear_counted(size_t size)
+{
+	(void)size;
+	if (slots[WEAK])
+		assert_ok(pheap_weak_link(heap, &slots[WEAK], PHEAP_NULL));
+	for (size_t i = 0; i < 2; i++)
+		assert_ok(pheap_link(heap, &slots[i], PHEAP_NULL));
+}
+
 static const struct op ops[] = {
 	{"reserve and free, 64 B", 0, nothing, run_reserve_and_free, nothing, 64},
 	{"reserve and free, 4 KiB", 0, nothing, run_reserve_and_free, nothing, 4096},
@@ -316,6 +410,14 @@ static const struct op ops[] = {
 	{"named root, dropped", 1, prepare_root, run_drop_root, nothing, 0},
 	{"type, made", 1, nothing, run_make_type, nothing, 0},
 	{"type, found", 0, nothing, run_find_type, nothing, 0},
+	{"publish, typed, 64 B", 1, reserve_typed, run_publish, clear_slots, 64},
+	{"publish, counted, 64 B", 1, reserve_counted, run_publish, clear_counted, 64},
+	{"link", 1, fill_counted, run_link, clear_counted, 0},
+	{"weak link", 1, fill_counted, run_weak_link, clear_counted, 0},
+	{"weak get", 1, fill_weak, run_weak_get, clear_counted, 0},
+	{"retire, counted, of an object", 2, fill_counted, run_retire, clear_counted, 0},
+	{"retire, counted, of two objects", 3, fill_pair, run_retire, clear_counted, 0},
+	{"redo, 1 counted object", 1, fill_counted, run_tx_counted, clear_counted, 0},
 	{"transaction, empty", 0, nothing, run_empty_tx, nothing, 0},
 	{"transaction, empty, aborted", 0, nothing, run_empty_abort, nothing, 0},
 	{"redo, 1 word", 1, nothing, run_redo_sets, nothing, 1},
