@@ -57,8 +57,10 @@ bool ph_check_type_counted(const struct ph_check *c, uint32_t id)
 {
 	struct pm_type entry;
 
+	if (!id || id >= c->types)
+		return false;
 	read_entry(c, id, &entry);
-	return id && id < c->types && entry.flags & PM_TYPE_COUNTED;
+	return entry.flags & PM_TYPE_COUNTED;
 }
 
 /* ---- one type ------------------------------------------------------------------- */

@@ -518,7 +518,8 @@ static bool find_published(const struct ph_check *c, uint64_t ref, struct found 
 {
 	*zone = zone_of(c, ref);
 	return *zone && find_in(c, *zone, ref, f) &&
-	       (c->base[bits_at(*zone, f->granule) + f->object / 8] >> f->object % 8 & 1);
+	       (c->no_bits ||
+		c->base[bits_at(*zone, f->granule) + f->object / 8] >> f->object % 8 & 1);
 }
 
 bool ph_check_is_published(const struct ph_check *c, uint64_t ref)
