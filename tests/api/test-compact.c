@@ -280,6 +280,75 @@ static void move(void **state)
 	close_and_check(n);
 }
 
+/* Threads with handles of their own, whose objects lie in slabs that all of them use. */
+#define THREADS 4u
+#define HANDLES 256u
+
+struct mover {
+	unsigned first;
+	struct rng rng;
+	unsigned moved;
+};
+
+static void *use_handles(void *arg)
+{
+	struct mover *m = arg;
+
+	for (unsigned i = 0; i < 20000; i++) {
+		unsigned h = m->first + (unsigned)rng_below(&m->rng, HANDLES);
+		pheap_ref *slot = &table[h];
+		size_t size = sizes[h % KINDS];
+		char *object = pheap_ptr(heap, *slot);
+		int code;
+
+		must(!object || has_pattern(object, size, h));
+		switch (rng_below(&m->rng, 6)) {
+		case 0:
+		case 1:
+			if (object)
+				must(!pheap_retire(heap, slot));
+			break;
+		case 2:
+			if (object)
+				break;
+			object = pheap_alloc(heap, size);
+			must(object);
+			fill_pattern(object, size, h);
+			must(!pheap_publish(heap, slot, object, 0));
+			break;
+		default:
+			if (!object)
+				break;
+			code = pheap_move(heap, &slot, 1);
+			must(code >= 0);
+			m->moved += (unsigned)code;
+		}
+	}
+	return NULL;
+}
+
+static void move_in_threads(void **state)
+{
+	struct mover movers[THREADS];
+	unsigned moved = 0, n = 0;
+
+	(void)state;
+	begin();
+	for (unsigned i = 0; i < THREADS; i++)
+		movers[i] = (struct mover){i * HANDLES, rng_make(100 + i), 0};
+	run_threads(THREADS, use_handles, movers, sizeof(movers[0]));
+	for (unsigned i = 0; i < THREADS; i++)
+		moved += movers[i].moved;
+	for (unsigned h = 0; h < THREADS * HANDLES; h++)
+		if (table[h]) {
+			assert_true(has_pattern(pheap_ptr(heap, table[h]), sizes[h % KINDS], h));
+			n++;
+		}
+	print_message("%u objects, %u moves\n", n, moved);
+	assert_true(moved > 0);
+	close_and_check(n);
+}
+
 static void move_errors(void **state)
 {
 	pheap_ref *slots[2], null = 0;
@@ -318,9 +387,9 @@ static void compact_errors(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(compact),	  cmocka_unit_test(pinned),
-		cmocka_unit_test(move),		  cmocka_unit_test(move_errors),
-		cmocka_unit_test(compact_errors),
+		cmocka_unit_test(compact),     cmocka_unit_test(pinned),
+		cmocka_unit_test(move),	       cmocka_unit_test(move_in_threads),
+		cmocka_unit_test(move_errors), cmocka_unit_test(compact_errors),
 	};
 	int failed;
 

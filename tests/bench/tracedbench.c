@@ -2,7 +2,7 @@
  * tracedbench.c - traced pools beside volatile heaps and mimalloc: reserve and free, and what
  * an open takes that has to find out what ten million linked objects are.
  *
- *	tracedbench [-n objects] [-r reps] [pair | recovery]...
+ *	tracedbench [-n objects] [-r reps] [pair | recovery | compact]...
  *
  * Pairs are measured in turns of a few milliseconds, and the fastest turn of each counts:
  * other work on the machine only ever makes a turn slower. Recovery is that of a process
@@ -288,6 +288,90 @@ static void recovery(void)
 	unlink(PATH);
 }
 
+/* ---- compaction -------------------------------------------------------------------------- */
+
+#define KINDS 6u
+
+/* Per cent of what spans have in use that is in no object. */
+static double external(pheap_t *heap)
+{
+	struct pheap_space space = {.struct_size = sizeof(space)};
+	uint64_t used;
+
+	if (pheap_get_space(heap, &space))
+		die("space");
+	used = space.total - space.free - space.logs;
+	return 100.0 * (double)(used - space.published - space.reserved) / (double)used;
+}
+
+/* Objects of six sizes in a table, of which nine in ten are deleted at random. */
+static void compaction(void)
+{
+	static const size_t sizes[KINDS] = {48, 64, 128, 320, 1024, 2048};
+	static const uint32_t refs[] = {0};
+	struct pheap_compact_report report = {.struct_size = sizeof(report)};
+	struct pheap_type_info info = {
+		.struct_size = sizeof(info), .version = 1, .refs = refs, .nrefs = 1};
+	uint64_t n = objects / 20;
+	pheap_t *heap = create(PHEAP_TRACED, n * 1024 + (UINT64_C(64) << 20));
+	pheap_type_t *type[KINDS], *table_type;
+	pheap_ref *table;
+	double before, start;
+	char name[16];
+
+	info.name = "table";
+	info.flags = PHEAP_TYPE_ARRAY;
+	info.size = 8;
+	table_type = pheap_type_register(heap, &info);
+	table = table_type ? pheap_zalloc_array(table_type, n) : NULL;
+	if (!table || pheap_publish(heap, pheap_root(heap), table, 0))
+		die("table");
+	info.flags = 0;
+	for (unsigned k = 0; k < KINDS; k++) {
+		snprintf(name, sizeof(name), "kind %u", k);
+		info.name = name;
+		info.size = sizes[k];
+		type[k] = pheap_type_register(heap, &info);
+		if (!type[k])
+			die("type");
+	}
+	for (uint64_t i = 0; i < n; i++) {
+		pheap_ref *object = pheap_zalloc_typed(type[i % KINDS]);
+
+		if (!object)
+			die("alloc");
+		object[0] = i ? table[random_next() % i] : 0;
+		table[i] = pheap_ref_of(heap, object);
+	}
+	for (uint64_t i = 0; i < n; i++) {
+		if (random_next() % 10 == 0) {
+			((pheap_ref *)pheap_ptr(heap, table[i]))[0] = 0;
+			continue;
+		}
+		if (pheap_free(heap, pheap_ptr(heap, table[i])))
+			die("free");
+		table[i] = 0;
+	}
+	for (uint64_t i = 0, last = 0; i < n; i++)
+		if (table[i]) {
+			((pheap_ref *)pheap_ptr(heap, table[i]))[0] = last;
+			last = table[i];
+		}
+	if (pheap_purge(heap, 0))
+		die("purge");
+	before = external(heap);
+	start = now();
+	if (pheap_compact(heap, NULL, &report))
+		die("compact");
+	printf("compaction of %llu objects after nine in ten were deleted: %.1f %% in no object, "
+	       "then %.1f %%; %llu of %llu granules in use; %llu moved, %llu references, %.3f s\n",
+	       (unsigned long long)(n / 10), before, external(heap),
+	       (unsigned long long)report.granules_after, (unsigned long long)report.granules,
+	       (unsigned long long)report.moved, (unsigned long long)report.slots, now() - start);
+	pheap_close(heap);
+	unlink(PATH);
+}
+
 static bool asked(int argc, char **argv, const char *name)
 {
 	for (int i = optind; i < argc; i++)
@@ -309,7 +393,8 @@ int main(int argc, char **argv)
 			reps = (unsigned)strtoul(optarg, NULL, 0);
 			break;
 		default:
-			fputs("usage: tracedbench [-n objects] [-r reps] [pair | recovery]...\n",
+			fputs("usage: tracedbench [-n objects] [-r reps] [pair | recovery | "
+			      "compact]...\n",
 			      stderr);
 			return 2;
 		}
@@ -317,5 +402,7 @@ int main(int argc, char **argv)
 		pairs();
 	if (asked(argc, argv, "recovery"))
 		recovery();
+	if (asked(argc, argv, "compact"))
+		compaction();
 	return 0;
 }
