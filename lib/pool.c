@@ -44,7 +44,7 @@
 
 #define KNOWN_FLAGS                                                                             \
 	((unsigned)(PHEAP_READONLY | PHEAP_FORCE_PMEM | PHEAP_FORCE_MSYNC | PHEAP_CHECK_FIRST | \
-		    PHEAP_TRACED))
+		    PHEAP_TRACED | PHEAP_COLLECT))
 
 static const struct pheap_options defaults = {.struct_size = sizeof(struct pheap_options)};
 
@@ -180,12 +180,14 @@ static int check_unflushed(struct pheap *heap, const char *path, unsigned flags)
 }
 
 /* Step 3: of the heap's own copy, where it is open for reading only. */
-static int recover_content(struct pheap *heap, const char *name)
+static int recover_content(struct pheap *heap, const char *name, bool collect)
 {
 	struct ph_persist *pm = heap->readonly ? &heap->pm : &heap->media;
 	struct ph_file none = {.fd = -1}, *file = heap->readonly ? &none : &heap->file;
 
-	if (heap->traced && heap->recovered)
+	/* A crash while a pool is collected that was closed cleanly leaves some of the bits
+	 * changed: of objects that nothing reaches. */
+	if (heap->traced && (heap->recovered || collect))
 		return heap->readonly || heap->media.hook
 			       ? ph_traced_recover_own(pm, &heap->count, heap->view.base,
 						       heap->view.size)
@@ -196,20 +198,20 @@ static int recover_content(struct pheap *heap, const char *name)
 }
 
 /* Steps 2 to 5. */
-static int recover(struct pheap *heap, const char *name)
+static int recover(struct pheap *heap, const char *name, bool collect)
 {
 	struct pm_state *state = heap->state;
 	int err = 0;
 
 	heap->recovered = state->status != PM_STATUS_CLEAN;
 	if (heap->readonly)
-		return recover_content(heap, name);
+		return recover_content(heap, name, collect);
 	/* D3, for a sparse copy of the file: what open itself touches. */
 	err = ph_format_back(&heap->file);
 	if (!err && state->status == PM_STATUS_PROCESS && heap->durability == PHEAP_POWER)
 		err = ph_file_write_back(&heap->file, &heap->media, &heap->count);
 	if (!err)
-		err = recover_content(heap, name);
+		err = recover_content(heap, name, collect);
 	return err ? err : start_epoch(heap);
 }
 
@@ -226,13 +228,16 @@ static int attach(struct pheap *heap, const char *name, const struct pheap_optio
 		err = ph_error(EINVAL,
 			       "%s: the pool is linked, not traced: that was chosen at create",
 			       name);
+	if (!err && opts->flags & PHEAP_COLLECT && !heap->traced)
+		err = ph_error(EINVAL, "%s: a linked pool has pheap_gc() instead of PHEAP_COLLECT",
+			       name);
 	if (!err && opts->layout && strcmp(opts->layout, heap->super.layout))
 		err = ph_error(EINVAL, "%s: the pool's layout is \"%s\", not \"%s\"", name,
 			       heap->super.layout, opts->layout);
 	if (!err)
 		err = check_unflushed(heap, name, opts->flags);
 	if (!err)
-		err = recover(heap, name);
+		err = recover(heap, name, opts->flags & PHEAP_COLLECT);
 	return err ? err : ph_heap_attach(heap);
 }
 
@@ -304,6 +309,8 @@ static int check_create(const char *path, const struct pheap_options *opts)
 	if (!path && opts->flags & PHEAP_TRACED)
 		return ph_error(EINVAL, "pheap_create: a volatile heap is not recovered, so it is "
 					"not traced either");
+	if (opts->flags & PHEAP_COLLECT)
+		return ph_error(EINVAL, "pheap_create: a new pool has nothing to collect");
 	if (opts->flags & PHEAP_READONLY)
 		return ph_error(EINVAL, "pheap_create: a new pool cannot be read-only");
 	if (size && (size < PHEAP_MIN_SIZE || size > PHEAP_MAX_SIZE))

@@ -147,6 +147,59 @@ static int collect(pheap_t *heap, const char *pool, struct pheap_gc_options *gc,
 	return err ? pool_error("gc") : EXIT_FINE;
 }
 
+/* What an open heap has allocated. */
+static int count_objects(pheap_t *heap, uint64_t *objects, uint64_t *bytes)
+{
+	struct pheap_space space = {.struct_size = sizeof(space)};
+	int err = pheap_get_space(heap, &space);
+
+	*objects = space.objects;
+	*bytes = space.published + space.reserved;
+	return err;
+}
+
+/* A traced pool is collected by opening it. */
+static int collect_traced(pheap_t *heap, const char *pool, const struct pheap_gc_options *gc,
+			  int json)
+{
+	struct pheap_options open = {.struct_size = sizeof(open), .flags = PHEAP_COLLECT};
+	struct pheap_gc_report r = {.struct_size = sizeof(r)};
+	int dry = (gc->flags & PHEAP_GC_DRY_RUN) != 0, err;
+	struct json_object *none;
+	uint64_t left;
+
+	err = count_objects(heap, &r.objects, &r.garbage_bytes);
+	if (pheap_close(heap) || err)
+		return pool_error("gc");
+	open.flags |= dry ? PHEAP_READONLY : 0;
+	heap = pheap_open(pool, &open);
+	if (!heap)
+		return pool_error("gc");
+	err = count_objects(heap, &r.live, &left);
+	if (!err && !dry)
+		err = pheap_purge(heap, 0);
+	if (pheap_close(heap) || err)
+		return pool_error("gc");
+	r.garbage = r.objects - r.live;
+	r.garbage_bytes -= left;
+	r.freed = dry ? 0 : r.garbage;
+	r.freed_bytes = dry ? 0 : r.garbage_bytes;
+	none = json_object_new_array();
+	if (json)
+		print_json(pool, &r, none);
+	else
+		print_text(pool, &r, dry);
+	json_object_put(none);
+	return EXIT_FINE;
+}
+
+static int is_traced(pheap_t *heap)
+{
+	struct pheap_info info = {.struct_size = sizeof(info)};
+
+	return !pheap_get_info(heap, &info) && info.traced;
+}
+
 static int run(const char *pool, struct pheap_gc_options *gc, int json)
 {
 	struct pheap_options open = {.struct_size = sizeof(open)};
@@ -158,6 +211,8 @@ static int run(const char *pool, struct pheap_gc_options *gc, int json)
 	heap = pheap_open(pool, &open);
 	if (!heap)
 		return pool_error("gc");
+	if (is_traced(heap))
+		return collect_traced(heap, pool, gc, json);
 	status = collect(heap, pool, gc, json);
 	if (pheap_close(heap) && status == EXIT_FINE)
 		status = pool_error("gc");

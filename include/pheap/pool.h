@@ -64,6 +64,11 @@ enum {
 	/* Create: a traced pool (see below). Open: the pool must be one, else EINVAL;
 	 * without the flag a pool of either kind is opened as what it is. */
 	PHEAP_TRACED = 1u << 4,
+
+	/* Open, traced pools only (else EINVAL): find out what can be reached also after a
+	 * clean close, and free everything else, as after a crash. With PHEAP_READONLY in
+	 * private memory, to see what that would leave. */
+	PHEAP_COLLECT = 1u << 5,
 };
 
 /*
@@ -84,7 +89,8 @@ enum {
  * stores. pheap_set, pheap_write and transactions work on all allocated objects. After a
  * crash, open follows the references from the roots with all processors and frees what they
  * do not reach: time in the number of permanent objects, two seconds for ten million. A
- * clean close keeps what is allocated, reachable or not, and the next open is immediate.
+ * clean close keeps what is allocated, reachable or not, and the next open is immediate,
+ * unless PHEAP_COLLECT asks for the same then.
  */
 
 /* Flags of struct pheap_memory. */

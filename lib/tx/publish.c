@@ -20,6 +20,7 @@
 #include "count.h"
 #include "record.h"
 #include "target.h"
+#include "types.h"
 #include "undo.h"
 
 static uint64_t load(const void *word)
@@ -489,6 +490,14 @@ static int find_slots(struct pheap *heap, const char *what, pheap_ref *const *sl
 	return err;
 }
 
+/* Counts lie beside the objects of a slab, and do not move. */
+static bool is_counted(const struct pheap *heap, const struct ph_slab *slab)
+{
+	const struct pheap_type *type = ph_type(heap, PH_SEEN(slab, type));
+
+	return type && type->flags & PHEAP_TYPE_COUNTED;
+}
+
 /* One attempt: 1, 0, or a code. */
 static int try_move(struct change *c, struct ph_tcache *cache)
 {
@@ -510,6 +519,8 @@ static int try_move(struct change *c, struct ph_tcache *cache)
 		return err;
 	if (PH_SEEN(c->dead.slab, kind) == PM_KIND_LARGE)
 		return 0;
+	if (is_counted(c->heap, c->dead.slab))
+		return ph_error(ENOTSUP, "%s: the object's type counts references", c->what);
 	ptr = denser_place(cache, &c->dead);
 	if (!ptr)
 		return -errno;

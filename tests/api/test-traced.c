@@ -392,6 +392,31 @@ static void recover_list(void **state)
 	close_pool(heap);
 }
 
+/* The same after a clean close, where it is asked for; first only looked at. */
+static void collect(void **state)
+{
+	struct pheap_options options = options_of(0);
+	const unsigned n = 1000;
+
+	(void)state;
+	begin();
+	make_list(n);
+	assert_int_equal(close_and_count(), 3 * n + 2);
+	heap = open_pool_flags("p", PHEAP_COLLECT | PHEAP_READONLY);
+	assert_int_equal(published(), n + 2);
+	close_pool(heap);
+	heap = open_pool("p");
+	assert_int_equal(published(), 3 * n + 2);
+	close_pool(heap);
+	heap = open_pool_flags("p", PHEAP_COLLECT);
+	assert_false(info_of(heap).recovered);
+	assert_int_equal(published(), n + 2);
+	assert_int_equal(close_and_count(), n + 2);
+	close_pool(make_pool("linked", POOL));
+	options.flags |= PHEAP_COLLECT;
+	assert_errno(EINVAL, pheap_open(scratch("linked"), &options));
+}
+
 /* A reference to no object: refused with the place, and the file is as it was. */
 static void damaged_reference(void **state)
 {
@@ -436,6 +461,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(no_fences),
 		cmocka_unit_test(recover_leaves),
 		cmocka_unit_test(recover_list),
+		cmocka_unit_test(collect),
 		cmocka_unit_test(damaged_reference),
 	};
 

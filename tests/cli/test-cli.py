@@ -64,6 +64,12 @@ class Cli(unittest.TestCase):
         self.create()
         self.assertEqual(self.info()['contract'], 'linked')
 
+    def test_gc_traced(self):
+        self.create('--traced')
+        done = json.loads(self.run_it(FINE, 'gc', '--json', '--dry-run', self.pool).stdout)
+        self.assertEqual((done['objects'], done['garbage']), (0, 0))
+        self.run_it(FINE, 'gc', self.pool)
+
     def test_compact(self):
         self.create()
         done = json.loads(self.run_it(FINE, 'compact', '--json', self.pool).stdout)

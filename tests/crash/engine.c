@@ -135,6 +135,7 @@ void engine_run(const struct engine *engine, const struct scenario *scenario, st
 	rig.quiet = engine->quiet;
 	rig.trace = engine->trace;
 	rig.traced = !strncmp(scenario->name, "traced-", 7);
+	rig.collect = !strcmp(scenario->name, "traced-collect");
 	rig.typed = rig.traced || !strncmp(scenario->name, "compact", 7);
 	rig.ever = engine->ever;
 	if (fault.kind != FAULT_NONE) {

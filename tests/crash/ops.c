@@ -644,6 +644,12 @@ void op_relink(struct run *run, unsigned slot, size_t size)
 	op_end(run, err ? err : pheap_free(run->heap, old));
 }
 
+void op_lose(struct run *run, size_t size)
+{
+	if (op_begin(run, "lose", size, 0))
+		op_end(run, code_of(pheap_alloc(run->heap, size)));
+}
+
 /* ---- moves ------------------------------------------------------------------------------ */
 
 void op_compact(struct run *run, bool moves)

@@ -114,6 +114,9 @@ void op_drop_arena(struct run *run, unsigned slot);
 void op_unlink_free(struct run *run, unsigned slot);
 void op_relink(struct run *run, unsigned slot, size_t size);
 
+/* In a traced pool: an object that nobody has, until an open finds that out. */
+void op_lose(struct run *run, size_t size);
+
 /* Where typed objects are changes, and nothing else. moves: some are to. */
 void op_compact(struct run *run, bool moves);
 void op_move(struct run *run, unsigned slot);

@@ -137,7 +137,8 @@ pheap_t *run_open_heap(struct run *run)
 	struct pheap_options opts = {
 		.struct_size = sizeof(opts),
 		.durability = run->process ? PHEAP_PROCESS : PHEAP_POWER,
-		.flags = msync_flag(run) | (run->readonly ? PHEAP_READONLY : 0),
+		.flags = msync_flag(run) | (run->readonly ? PHEAP_READONLY : 0) |
+			 (run->rig->collect ? PHEAP_COLLECT : 0),
 	};
 	uint64_t before = state_of(run)->epoch;
 	const struct ph_hook *hook;

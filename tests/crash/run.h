@@ -79,6 +79,7 @@ struct rig {
 	struct shared_set *ever; /* images of all rigs of all processes; may be NULL */
 
 	bool traced;   /* pools are */
+	bool collect;  /* opens free what nothing reaches, also after a clean close */
 	bool typed;    /* what holds references has a type (traced.h) */
 	bool mutated;  /* the library is a mutant: flushes need not report stores */
 	bool may_fail; /* EIO is no failure: the run ends, the operation is in doubt */

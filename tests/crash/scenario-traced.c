@@ -79,6 +79,23 @@ static void closes(struct run *run)
 	op_open(run);
 }
 
+/* What was lost is freed by the next open, crash or not. */
+static void collect(struct run *run)
+{
+	static const size_t size[] = {64, 300, 5120, 70000};
+
+	setup_objects(run);
+	for (unsigned i = 0; i < 4; i++) {
+		op_push(run, FIRST_LIST, 40 + 60 * i);
+		for (unsigned k = 0; k < 3; k++)
+			op_lose(run, size[i]);
+		op_close(run);
+		op_open(run);
+		op_retire(run, i);
+		op_alloc_into(run, 4 + i, size[i], true);
+	}
+}
+
 /* Slabs in which every fourth object is left: four lists that grow in turn, of which one
  * stays. Nothing new for crashes. */
 static void make_sparse(struct run *run, unsigned rounds)
@@ -147,6 +164,7 @@ const struct scenario scenarios_traced[] = {
 	{.name = "traced-logged", .fn = logged, .nested = 400},
 	{.name = "traced-ends", .fn = ends, .nested = 200},
 	{.name = "traced-closes", .fn = closes, .nested = 200},
+	{.name = "traced-collect", .fn = collect, .nested = 200},
 	{.name = "traced-publish", .traced = "publish", .every = 2, .nested = 400, .weight = 4},
 	{.name = "traced-alloc-into",
 	 .traced = "alloc-into",
