@@ -102,8 +102,12 @@ static int mark(struct collection *c)
 
 static int mark_young(struct collection *c)
 {
-	ph_young_take(c->heap, c->gc->young, true);
-	ph_mark_look_again(c->marker);
+	if (!ph_young_settle(c->heap, c->gc->young)) {
+		ph_mark_reset(c->marker);
+		c->young = false;
+		c->marker = NULL;
+		return mark(c);
+	}
 	ph_gc_young_roots(c->heap, c->gc, c->marker);
 	ph_young_roots(c->gc->young);
 	return ph_mark_run(c->marker);
@@ -287,8 +291,7 @@ static int begin(struct collection *c)
 		c->marker = c->gc->young->marker;
 		ph_mark_types(c->heap->types, c->gc->young->types);
 		ph_mark_set_types(c->marker, c->gc->young->types, PM_TYPES);
-		ph_young_take(c->heap, c->gc->young, false);
-		return 0;
+		ph_young_take(c->heap, c->gc->young);
 	}
 	return ph_zone_back_taken(c->heap);
 }

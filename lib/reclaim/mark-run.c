@@ -505,6 +505,8 @@ static void run_once(struct ph_marker *m)
 
 int ph_mark_run(struct ph_marker *m)
 {
+	if (m->error == -ENOMEM)
+		return ph_error(ENOMEM, "no memory for marking objects");
 	do {
 		/* What roots flagged is looked at in the first turn already. */
 		m->cursor = __atomic_exchange_n(&m->overflowed, false, __ATOMIC_RELAXED)

@@ -343,8 +343,10 @@ static bool remember_span(struct ph_marker *m, uint32_t granule)
 
 	if (m->nsome == m->some_room) {
 		grown = realloc(m->some, room * sizeof(*grown));
-		if (!grown)
+		if (!grown) {
+			m->error = -ENOMEM; /* of the run */
 			return false;
+		}
 		m->some = grown;
 		m->some_room = room;
 	}
@@ -385,7 +387,6 @@ bool ph_mark_whiten(struct ph_marker *m, uint64_t ref)
 		return false;
 	word = ph_mark_word_of(m, &place);
 	bit = UINT64_C(1) << place.index % 64;
-	m->objects += !(*word & bit);
 	*word |= bit;
 	return true;
 }
@@ -399,11 +400,11 @@ static void forget_span(struct ph_marker *m, uint32_t head)
 	m->spans_granules -= n;
 }
 
-void ph_mark_look_again(struct ph_marker *m)
+bool ph_mark_forget_stale(struct ph_marker *m)
 {
-	uint32_t kept = 0;
+	uint32_t kept = 0, n = m->nsome;
 
-	for (uint32_t i = 0; i < m->nsome; i++) {
+	for (uint32_t i = 0; i < n; i++) {
 		uint32_t head = m->some[i];
 		const struct ph_mark_granule *entry = &m->map[head];
 		const struct pm_span *span = descriptor(m, head);
@@ -417,6 +418,26 @@ void ph_mark_look_again(struct ph_marker *m)
 			forget_span(m, head);
 	}
 	m->nsome = kept;
+	return kept < n;
+}
+
+/* What is not published now may be published again, as another object, before it is swept. */
+static void keep_published(struct ph_marker *m, uint32_t head)
+{
+	uint64_t *white = &m->white[m->map[head].word];
+	uint32_t objects = objects_of(m, head);
+
+	for (uint32_t i = 0; i < (objects + 63) / 64; i++) {
+		white[i] &= there(m, head, objects, i);
+		m->objects += (uint64_t)__builtin_popcountll(white[i]);
+	}
+}
+
+void ph_mark_settle(struct ph_marker *m)
+{
+	m->objects = 0;
+	for (uint32_t i = 0; i < m->nsome; i++)
+		keep_published(m, m->some[i]);
 	qsort(m->some, m->nsome, sizeof(*m->some), by_number);
 }
 

@@ -139,9 +139,13 @@ bool ph_mark_whiten(struct ph_marker *marker, uint64_t ref);
 void ph_mark_set_types(struct ph_marker *marker, const struct ph_mark_type *types, uint32_t n);
 void ph_mark_reset(struct ph_marker *marker);
 
-/* Again, when what was made white before may have changed since: spans that have ended, or are
- * others now, are forgotten. */
-void ph_mark_look_again(struct ph_marker *marker);
+/*
+ * When what was made white can change no more, before the run. First, true: spans have ended, or
+ * are others, since they were found; what lies there is white no more, and has to be made so
+ * again. Then: what is not published is white no more.
+ */
+bool ph_mark_forget_stale(struct ph_marker *marker);
+void ph_mark_settle(struct ph_marker *marker);
 
 /* Is ref white? For references that ph_mark_whiten() knows. */
 bool ph_mark_is_white(const struct ph_marker *marker, uint64_t ref);

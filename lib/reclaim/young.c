@@ -194,22 +194,29 @@ static void take_log(struct pheap *heap, struct ph_young *young, uint32_t lane, 
 		ph_bitlock_give(&heap->lanes[lane]->lock, 0);
 }
 
-void ph_young_take(struct pheap *heap, struct ph_young *young, bool stopped)
+static void whiten(struct ph_young *young)
+{
+	for (unsigned age = 0; age < young->survive; age++)
+		for (uint64_t i = 0; i < young->young[age].n; i++)
+			ph_mark_whiten(young->marker, young->young[age].item[i]);
+}
+
+static void take(struct pheap *heap, struct ph_young *young, bool stopped)
 {
 	uint32_t lanes = __atomic_load_n(&heap->nlanes, __ATOMIC_ACQUIRE);
 	struct ph_list *words = &young->words[0];
 	uint64_t first = words->n, kept = first;
 
 	if (!stopped)
-		for (unsigned age = 0; age < young->survive; age++)
-			for (uint64_t i = 0; i < young->young[age].n; i++)
-				ph_mark_whiten(young->marker, young->young[age].item[i]);
+		whiten(young);
 	for (uint32_t i = 0; i < lanes; i++) {
 		/* Not under the lane; more may come until it is held. */
 		uint64_t n = __atomic_load_n(&young->log[i].n, __ATOMIC_RELAXED);
 
 		if (n && reserve(words, n + 4096))
 			take_log(heap, young, i, stopped, words);
+		else
+			young->lost |= n != 0;
 	}
 	for (uint64_t i = first; i < words->n; i++) {
 		uint64_t entry = words->item[i];
@@ -222,6 +229,23 @@ void ph_young_take(struct pheap *heap, struct ph_young *young, bool stopped)
 		add(young, &young->young[0], entry & ~PUBLISHED);
 	}
 	words->n = kept;
+}
+
+void ph_young_take(struct pheap *heap, struct ph_young *young)
+{
+	take(heap, young, false);
+}
+
+/* All young objects have to be white: what another one refers to is found through it only. */
+bool ph_young_settle(struct pheap *heap, struct ph_young *young)
+{
+	take(heap, young, true);
+	if (young->lost)
+		return false;
+	if (ph_mark_forget_stale(young->marker))
+		whiten(young);
+	ph_mark_settle(young->marker);
+	return true;
 }
 
 void ph_young_roots(struct ph_young *young)

@@ -67,8 +67,10 @@ void ph_young_log(struct ph_rec *rec) __attribute__((cold));
 void ph_young_log_range(struct pheap *heap, uint64_t offset, uint64_t length) __attribute__((cold));
 
 /* Before the stop: take what logs hold, and make it white. */
-void ph_young_take(struct pheap *heap, struct ph_young *young, bool stopped);
-/* While threads are stopped, after ph_young_take(): what words hold. */
+void ph_young_take(struct pheap *heap, struct ph_young *young);
+/* While threads are stopped: the rest. False: something was lost, all has to be looked at. */
+bool ph_young_settle(struct pheap *heap, struct ph_young *young);
+/* While threads are stopped, after that: what words hold. */
 void ph_young_roots(struct ph_young *young);
 /* After the stop, before the sweep: survivors grow older. Their bytes, and all bytes, are
  * added up. */

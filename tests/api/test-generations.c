@@ -196,6 +196,30 @@ static void dead_together(void **state)
 	close_pool(heap);
 }
 
+/* More is written than a log holds: then all is looked at. */
+static void overflow(void **state)
+{
+	struct pheap_gc_options options = {.struct_size = sizeof(options), .flags = PHEAP_GC_YOUNG};
+	struct pheap_gc_report report = {.struct_size = sizeof(report)};
+	struct node *old;
+
+	(void)state;
+	make("overflow", 2);
+	add(pheap_root(heap), 1, 0);
+	for (unsigned i = 0; i < 3; i++)
+		collect(PHEAP_GC_YOUNG);
+	old = at(*pheap_root(heap));
+	for (unsigned i = 0; i < 300000; i++)
+		assert_ok(pheap_set(heap, &old->id, i));
+	add(&old->kid[1], 2, 1);
+	assert_ok(pheap_gc(heap, &options, &report));
+	assert_int_equal(report.young, 0);
+	assert_int_equal(report.garbage, 0);
+	assert_int_equal(at(old->kid[1])->id, 2);
+	assert_int_equal(collect(PHEAP_GC_YOUNG).objects, 0); /* all are old now */
+	close_pool(heap);
+}
+
 /* When a full one is due, and what is counted. */
 static void growth(void **state)
 {
@@ -385,10 +409,10 @@ static void threads(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(ages),	   cmocka_unit_test(barrier),
-		cmocka_unit_test(aborted), cmocka_unit_test(dead_together),
-		cmocka_unit_test(growth),  cmocka_unit_test(random_graph),
-		cmocka_unit_test(threads),
+		cmocka_unit_test(ages),		cmocka_unit_test(barrier),
+		cmocka_unit_test(aborted),	cmocka_unit_test(dead_together),
+		cmocka_unit_test(overflow),	cmocka_unit_test(growth),
+		cmocka_unit_test(random_graph), cmocka_unit_test(threads),
 	};
 
 	test_init(argc, argv);

@@ -1,7 +1,7 @@
 /*
  * test-torture.c - kill -9, again and again.
  *
- *	test-torture [--traced] [ROUNDS [SEED]]
+ *	test-torture [--traced | --collect] [ROUNDS [SEED]]
  *
  * A writer process runs random operations on a pool, in four threads on slots of
  * their own. Before each operation it notes in memory shared with its parent what
@@ -12,6 +12,8 @@
  *
  * Recovery is killed too: at a random moment, or at one of its fences.
  *
+ * --collect: objects are unlinked and not freed, and one of the threads collects garbage, young
+ * and all. Nothing but garbage may be gone, and a collection after the kill finds the rest.
  * --traced: in a traced pool, where what is linked is there because recovery reaches it.
  */
 #include "common.h"
@@ -68,9 +70,9 @@ static struct {
 	unsigned whole, absent, idle, recoveries_killed;
 } seen;
 
-static bool traced;
+static bool traced, collects;
 
-/* Of a traced pool: the array that the root refers to. */
+/* Of a traced pool, and of one with garbage: the array that the root refers to. */
 static pheap_type_t *own_type(pheap_t *heap)
 {
 	static uint32_t refs[SLOTS];
@@ -94,6 +96,7 @@ struct writer {
 	struct own *own;
 	struct shadow *shadow;
 	struct rng rng;
+	unsigned index;
 };
 
 static void set_phase(struct shadow *shadow, enum phase phase)
@@ -200,6 +203,32 @@ static void alloc_into(struct writer *w, unsigned item)
 	finish(w, pheap_alloc_into(w->heap, &w->own->slots[item], to.size, content));
 }
 
+/* Unlinked, and garbage from then on. */
+static void forget(struct writer *w, unsigned item)
+{
+	intend(w, item, (struct value){0});
+	set_phase(w->shadow, STARTED);
+	finish(w, pheap_set(w->heap, &w->own->slots[item], 0));
+}
+
+static void collect(pheap_t *heap, unsigned flags, struct pheap_gc_report *report)
+{
+	struct pheap_gc_options options = {.struct_size = sizeof(options),
+					   .flags = PHEAP_GC_LEAVES | flags};
+
+	*report = (struct pheap_gc_report){.struct_size = sizeof(*report)};
+	must(!pheap_gc(heap, &options, report));
+}
+
+static void collect_sometimes(struct writer *w)
+{
+	struct pheap_gc_report report;
+
+	if (w->index == 0 && rng_below(&w->rng, 100) == 0)
+		collect(w->heap, rng_below(&w->rng, 4) ? PHEAP_GC_YOUNG : 0, &report);
+	pheap_safepoint(w->heap);
+}
+
 static void retire(struct writer *w, unsigned item)
 {
 	intend(w, item, (struct value){0});
@@ -238,7 +267,10 @@ static void change_slot(struct writer *w)
 		resize(w, item);
 		break;
 	default:
-		retire(w, item);
+		if (collects)
+			forget(w, item);
+		else
+			retire(w, item);
 	}
 }
 
@@ -375,7 +407,10 @@ static void *write_on(void *arg)
 	void *garbage, *kept[64];
 	unsigned n = 0;
 
+	must(!collects || !pheap_gc_join(w->heap));
 	while (!__atomic_load_n(&shared->stop, __ATOMIC_RELAXED)) {
+		if (collects)
+			collect_sometimes(w);
 		switch (rng_below(&w->rng, 10)) {
 		case 0:
 		case 1:
@@ -404,6 +439,7 @@ static void *write_on(void *arg)
 	/* A clean close of a traced pool keeps what is allocated. */
 	while (traced && n)
 		must(!pheap_free(w->heap, kept[--n]));
+	must(!collects || !pheap_gc_leave(w->heap));
 	return NULL;
 }
 
@@ -416,6 +452,17 @@ static void random_mode(struct rng *rng, struct pheap_options *opts)
 	} else {
 		opts->durability = PHEAP_PROCESS;
 	}
+}
+
+static void have_generations(pheap_t *heap, struct rng *rng)
+{
+	struct pheap_gc_generations generations = {
+		.struct_size = sizeof(generations),
+		.flags = PHEAP_GC_LEAVES,
+		.survive = 1 + (unsigned)rng_below(rng, 3),
+	};
+
+	must(!pheap_gc_set_generations(heap, &generations));
 }
 
 static void run_writer(struct rng rng)
@@ -432,7 +479,10 @@ static void run_writer(struct rng rng)
 	own = pheap_ptr(heap, *pheap_root(heap));
 	must(own);
 	for (i = 0; i < THREADS; i++)
-		writers[i] = (struct writer){heap, &own[i], &shared->thread[i], {rng_next(&rng)}};
+		writers[i] =
+			(struct writer){heap, &own[i], &shared->thread[i], {rng_next(&rng)}, i};
+	if (collects)
+		have_generations(heap, &rng);
 	run_threads(THREADS, write_on, writers, sizeof(writers[0]));
 	must(!pheap_close(heap));
 	_exit(0);
@@ -521,6 +571,16 @@ static uint64_t count_allocated(pheap_t *heap)
 	return space.objects - 1; /* what keeps the type */
 }
 
+/* Objects that are there, or will be when all garbage is gone. */
+static uint64_t count_live(pheap_t *heap, const struct pheap_options *opts)
+{
+	struct pheap_gc_report report;
+
+	collect(heap, opts->flags & PHEAP_READONLY ? PHEAP_GC_DRY_RUN : 0, &report);
+	must(report.freed == report.garbage || opts->flags & PHEAP_READONLY);
+	return report.live - 1; /* what keeps the type */
+}
+
 static void verify(const struct pheap_options *opts)
 {
 	struct pheap_check_result result = {.struct_size = sizeof(result)};
@@ -546,7 +606,9 @@ static void verify(const struct pheap_options *opts)
 	must(!pheap_check(heap, &result, show_problem, NULL));
 	/* Nothing leaked, and nothing overlaps. */
 	refs[n++] = *pheap_root(heap);
-	must((traced ? count_allocated(heap) : result.objects) == n);
+	must((traced	 ? count_allocated(heap)
+	      : collects ? count_live(heap, opts)
+			 : result.objects) == n);
 	qsort(refs, n, sizeof(refs[0]), compare_refs);
 	for (i = 1; i < n; i++)
 		must(refs[i - 1] + pheap_usable_size(heap, pheap_ptr(heap, refs[i - 1])) <=
@@ -641,8 +703,8 @@ static void make_empty(void)
 	opts.flags = traced ? PHEAP_TRACED : 0;
 	heap = pheap_create(scratch("p"), &opts);
 	must(heap);
-	own = traced ? pheap_zalloc_array(own_type(heap), THREADS)
-		     : pheap_zalloc(heap, THREADS * sizeof(struct own));
+	own = traced || collects ? pheap_zalloc_array(own_type(heap), THREADS)
+				 : pheap_zalloc(heap, THREADS * sizeof(struct own));
 	must(own);
 	must(!pheap_publish(heap, pheap_root(heap), own, 0));
 	must(!pheap_close(heap));
@@ -655,8 +717,9 @@ int main(int argc, char **argv)
 	struct rng rng;
 
 	traced = argc > 1 && !strcmp(argv[1], "--traced");
-	argc -= traced;
-	argv += traced;
+	collects = argc > 1 && !strcmp(argv[1], "--collect");
+	argc -= traced + collects;
+	argv += traced + collects;
 	rounds = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 0) : 200;
 
 	test_init(argc - 1, argv + 1);
