@@ -28,7 +28,8 @@
  *	RIGHT		what must hold whenever a heap has been opened
  * and then includes power.pml. Where lanes join (JOINS), lane 0 is there from the start, and
  * a model says which lane process i writes to, ON(i), and of which records recovery knows,
- * FOUND(r). Where a heap can be closed, it defines CLOSES and OPENINGS.
+ * FOUND(r). Where a heap can be closed, it defines CLOSES and OPENINGS; REMEMBERS, where a
+ * variant is about what states need not remember.
  *
  * Steps are as coarse as they can be without losing a behaviour: what is done under a
  * lock that every observer takes is one step, and so are stores between which nothing is
@@ -44,6 +45,9 @@
 #ifndef CLOSES
 #define OPENINGS crashes
 #endif
+#ifndef REMEMBERS
+#define REMEMBERS 0
+#endif
 
 c_decl {
 static int setting(const char *name, int otherwise)
@@ -58,6 +62,7 @@ static int setting(const char *name, int otherwise)
 
 hidden byte program[2 * OPS];
 hidden byte crashes_max;
+hidden byte go_on;	/* after the last crash too; else the search ends with its recovery */
 hidden byte h_last;
 
 c_code {
@@ -68,6 +73,7 @@ static void read_settings(void)
 
 	variant = setting("VARIANT", 0);
 	crashes_max = setting("CRASHES", 2);
+	go_on = setting("GO_ON", 0);
 	for (i = 0; text && *text && i < 2 * OPS; i++)
 		program[i] = strtol(text, (char **)&text, 10);
 }
@@ -237,13 +243,18 @@ inline store_settled(i)
 	}
 }
 
+/* Only how many there are matters, and where the ring is: so both count anew. */
 inline give_back(n)
 {
 	if
 	:: WITH(HEAD_NOW) -> given[n] = written[n]
 	:: else -> given[n] = noted[n]
 	fi;
-	noted[n] = 0
+	noted[n] = 0;
+	if
+	:: given[n] >= RING -> given[n] = given[n] - RING; written[n] = written[n] - RING
+	:: else
+	fi
 }
 
 inline checkpoint_locked(i)
@@ -266,7 +277,8 @@ inline checkpoint_locked(i)
 		store_settled(i);
 		d_step {
 			if :: !WITH(NO_FENCE_2) -> fence(i) :: else fi; /* R4 */
-			settled = u
+			settled = u;
+			c_code { forget(); }
 		}
 	:: else
 	fi;
@@ -480,6 +492,72 @@ inline commit(i, ok)
 /* Has every record that wrote the line been settled? */
 #define LINE_SETTLED(l)	(stamp_of[STRIPE(l)] <= settled || \
 			 (!tag_mixed[STRIPE(l)] && tag_line[STRIPE(l)] != (l) + 1))
+
+/* ---- what no future depends on ------------------------------------------------------ */
+
+c_code {
+/* A state line that may be on media has at least this settled stamp, and this epoch. */
+#define OLDEST(word)	(now.line[STATE].v[word])
+#define LESS(x)		((x) = (x) > base ? (x) - base : 0)
+
+static void forget_record(struct Record *record)
+{
+	if (record->epoch < OLDEST(1) || record->stamp <= OLDEST(0))
+		memset(record, 0, sizeof(*record));
+}
+
+/*
+ * States that differ only in what can never be seen again are one: records of earlier
+ * epochs, and settled ones; stamps of stripes that are settled, unless a record that holds
+ * one is about to raise it. And all stamps count from the settled one on. Not with the
+ * variants that are about just that: every other one is caught all the same.
+ */
+static void forget(void)
+{
+	int base = OLDEST(0), i;
+
+	if (WITH(R_ANY_EPOCH) || WITH(R_CLOCK_0) || REMEMBERS)
+		return;
+	for (i = 0; i < 2 * RING; i++)
+		if (!(now.unfenced[0] && now.place[0] == i) && !(now.unfenced[1] && now.place[1] == i))
+			forget_record(&now.ring[i]);
+	for (i = 0; i < 2; i++)
+		forget_record(&now.before[i]);
+	for (i = 0; i < STRIPES; i++)
+		if (now.stamp_of[i] <= now.settled && !(now.locked >> i & 1)) {
+			now.stamp_of[i] = now.tag_line[i] = now.tag_lane[i] = 0;
+			now.tag_mixed[i] = 0;
+		}
+	for (i = 0; i < 2 * RING; i++) {
+		LESS(now.ring[i].stamp);
+		LESS(now.ring[i].prev);
+	}
+	for (i = 0; i < 2; i++) {
+		LESS(now.before[i].stamp);
+		LESS(now.before[i].prev);
+		LESS(now.clock[i]);
+		LESS(now.visited[i]);
+		LESS(now.prev[i]);
+		LESS(now.stamp[i]);
+	}
+	for (i = 0; i < STRIPES; i++)
+		LESS(now.stamp_of[i]);
+	for (i = now.line[STATE].versions - 1; i >= 0; i--)
+		LESS(now.line[STATE].v[i * WPL]);
+	LESS(now.settled);
+	LESS(now.u);
+}
+
+/* The end of a search: all states in which it ends are one. */
+static void end_search(void)
+{
+	char *first = (char *)&now._vsz + sizeof(now._vsz);
+
+	memset(first, 0, (char *)now.sv - first);
+	now.crashes = crashes_max;
+	now.dead[0] = now.dead[1] = 1;
+}
+}
 
 /* ---- recovery: lib/recovery/replay.c; the process is in power.pml -------------------- */
 

@@ -34,8 +34,7 @@ byte closes;
 #define FOUND(r)	((r) < RING || known)
 #define CLOSES
 #define OPENINGS	(crashes + closes)
-
-#include "base.pml"
+#define REMEMBERS	WITH(JOIN_CLOCK_0)
 
 #define NO_ENTRY_SETTLE 90	/* R6: the entry of a new lane is not settled before its use */
 #define NO_HEAD_FENCE 91	/* the fence between its head and the record that makes it a lane */
@@ -46,6 +45,8 @@ byte closes;
 #define CLOSE_OWN 96		/* close settles the lane of its caller only */
 #define STATUS_EARLY 97		/* close marks the pool clean before it settles */
 #define STATUS_STAYS 98		/* open leaves the pool marked clean */
+
+#include "base.pml"
 
 /* Operations: 1 to 3 records of these words; */
 #define OP_JOIN 4
@@ -154,7 +155,7 @@ proctype Lane(byte i)
 {
 	byte saw;
 
-again:	{
+endup:	{
 		up;
 		do
 		:: next[i] < OPS ->
@@ -177,7 +178,7 @@ again:	{
 end:		false
 	} unless { dead[i] };
 	d_step { dead[i] = 0; saw = 0 }
-	goto again
+	goto endup
 }
 
 #include "power.pml"

@@ -68,33 +68,38 @@ inline end_all()
 	locked = 0; settled = 0; epoch = 0; checkpoint_lock = 0; begun = 0; done = 0; u = 0
 }
 
-/* The power is cut, or the process is killed: then all that was stored stays visible. */
-inline crash()
+/* The power is cut, or the process is killed: then all that was stored stays visible.
+ * Within an atomic. What is chosen does not depend on DRAM. */
+inline lose()
 {
-	atomic {
-		crashes++;
-		if
-		:: cut(0); cut(1);
+	if
+	:: cut(0); cut(1);
 #if LINES > 3
-		   cut(2);
+	   cut(2);
 #endif
 #if LINES > 4
-		   cut(3);
+	   cut(3);
 #endif
 #if LINES > 5
-		   cut(4);
+	   cut(4);
 #endif
 #if LINES > 6
-		   cut(5);
+	   cut(5);
 #endif
-		   cut(STATE);
-		   cut_record(0); cut_record(1);
-		   d_step { is_fenced(0); is_fenced(1) }
-		   cut_too()
-		:: kill_record(0); kill_record(1); kill_too()
-		fi;
-		d_step { end_all() }
-	}
+	   cut(STATE);
+	   cut_record(0); cut_record(1);
+	   d_step { is_fenced(0); is_fenced(1) }
+	   cut_too()
+	:: kill_record(0); kill_record(1); kill_too()
+	fi
+}
+
+/* The program ends first: so states with the same media are one before there are many. */
+inline crash()
+{
+	d_step { crashes++; end_all() }
+	!dead[0] && !dead[1];
+	atomic { lose(); d_step { c_code { forget(); } } }
 }
 
 /* ---- recovery: lib/recovery/replay.c, lib/pool.c ---------------------------------------- */
@@ -194,20 +199,59 @@ inline attach()
 		clock[0] = settled; clock[1] = settled;
 		visited[0] = settled; visited[1] = settled
 	fi;
-	attach_too()
+	attach_too();
+	c_code { forget(); }
+}
+
+/*
+ * The last crash, and recovery in one piece, since nothing can come between. Behind it
+ * nothing is left to be checked: so no state of it is kept.
+ */
+#define LAST (crashes + 1 == crashes_max && !go_on)
+
+inline last_crash()
+{
+	atomic {
+		LAST -> crashes++;
+		d_step { forget_flushes() }
+		lose();
+		d_step {
+			judge();
+			fence_records();
+			if :: WITH(R_EPOCH_FIRST) -> new_epoch(); fence(RECOVERY) :: else fi;
+#ifdef ROLLS_BACK
+			if :: WITH(R_BACK_FIRST) -> roll_back() :: else fi;
+#endif
+			replay();
+#ifdef ROLLS_BACK
+			if :: !WITH(R_BACK_FIRST) -> roll_back() :: else fi;
+#endif
+			if :: !WITH(R_NO_FENCE_2) -> fence(RECOVERY) :: else fi;
+			if :: WITH(R_OLD_EPOCH) || WITH(R_EPOCH_FIRST) :: else -> new_epoch() fi;
+			if :: !WITH(R_NO_FENCE_3) -> fence(RECOVERY) :: else fi;
+			attach();
+			assert(RIGHT);
+			c_code { end_search(); }
+		}
+	}
+	goto end_of_search
 }
 
 proctype Power()
 {
 running:
 end:	if
-	:: crashes < crashes_max
+	:: last_crash()
+	:: !LAST && crashes < crashes_max
 #ifdef CLOSES
 	:: closed -> d_step { closes++; end_all() } goto recovering
 #endif
 	fi;
 crashing:
-	crash();
+	if
+	:: last_crash()
+	:: !LAST -> crash()
+	fi;
 recovering:
 	!dead[0] && !dead[1];
 	if
@@ -243,5 +287,7 @@ recovering:
 		up = 1
 	   }
 	fi;
-	goto running
+	goto running;
+end_of_search:
+	false
 }

@@ -307,7 +307,7 @@ proctype Lane(byte i)
 {
 	byte c, d, saw, early;
 
-again:	{
+endup:	{
 		up;
 		do
 		:: next[i] < OPS ->
@@ -339,7 +339,7 @@ again:	{
 end:		false
 	} unless { dead[i] };
 	d_step { dead[i] = 0; c = 0; d = 0; saw = 0; early = 0 }
-	goto again
+	goto endup
 }
 
 #include "power.pml"

@@ -117,7 +117,7 @@ proctype Lane(byte i)
 {
 	byte op, saw;
 
-again:	{
+endup:	{
 		up;
 		do
 		:: next[i] < OPS ->
@@ -144,7 +144,7 @@ again:	{
 end:		false
 	} unless { dead[i] };
 	d_step { dead[i] = 0; op = 0; saw = 0 }
-	goto again
+	goto endup
 }
 
 #include "power.pml"

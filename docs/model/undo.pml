@@ -373,7 +373,7 @@ proctype Lane(byte i)
 {
 	byte l, saw;
 
-again:	{
+endup:	{
 		up;
 		do
 		:: next[i] < OPS ->
@@ -404,7 +404,7 @@ again:	{
 end:		false
 	} unless { dead[i] };
 	d_step { dead[i] = 0; l = 0; saw = 0 }
-	goto again
+	goto endup
 }
 
 #include "power.pml"
