@@ -199,7 +199,11 @@ static void own_pool_in_child(void **state)
 /* ---- other threads in mid-operation ------------------------------------------------------ */
 
 #define WORKERS 3u
+#ifdef __SANITIZE_THREAD__
+#define FORKS 20u /* each copies the sanitizer's memory */
+#else
 #define FORKS 150u
+#endif
 
 static struct {
 	pheap_t *heap;
