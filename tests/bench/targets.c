@@ -198,6 +198,8 @@ static void volatile_heaps(void)
 	double large = use(find(W_LARGE_PAIR, 1), S_VOLATILE);
 
 	verdict("large_pair", 1, "ns of pheap-volatile", '<', 50, large > 0 ? large : NAN);
+	verdict("arena64", 1, "glibc / pheap-volatile", '>', 6,
+		ratio(use(find(W_ARENA64, 1), S_GLIBC), use(find(W_ARENA64, 1), S_VOLATILE)));
 	for (unsigned i = 0; i < ELEMENTS(ranges); i++) {
 		allocation_rate(&ranges[i]);
 		volatile_range(W_RESERVE_BATCH, &ranges[i]);
