@@ -40,7 +40,7 @@ static void glibc_thread_one(struct worker *w)
 
 		if (*at)
 			give(w, *at);
-		*at = take(w, 4 * 32768 / (4 + below(w, 32764)));
+		*at = take(w, 4 + 4 * 32768 / (4 + below(w, 32764)));
 	}
 	give_all(w, block, 1024);
 }
