@@ -175,12 +175,13 @@ static int free_batch(struct sweep *s)
 	return err;
 }
 
-/* Objects of a counted type hold counts of others: those are not known here. */
+/* Objects of a counted type hold counts of others, which sweeping leaves alone; so they stay,
+ * and what they refer to, which is counted, too. Of a damaged type nobody knows. */
 static bool is_counted(const struct sweep *s, uint32_t type)
 {
 	const struct pheap_type *t = ph_type(s->heap, type);
 
-	return t && t->flags & PHEAP_TYPE_COUNTED;
+	return t ? t->flags & PHEAP_TYPE_COUNTED : type != 0;
 }
 
 static int free_all(struct sweep *s)

@@ -272,6 +272,39 @@ static void transactions(void **state)
 	close_pool(heap);
 }
 
+/* A circle of counted objects is never freed by counting: it is reported, and left. */
+static void counted(void **state)
+{
+	static const uint32_t refs[] = {0, 8};
+	struct pheap_type_info info = {.struct_size = sizeof(info),
+				       .name = "counted",
+				       .version = 1,
+				       .flags = PHEAP_TYPE_COUNTED,
+				       .size = 64,
+				       .refs = refs,
+				       .nrefs = 2};
+	pheap_t *heap = make_pool("counted", MIB(8));
+	pheap_type_t *type = assert_made(pheap_type_register(heap, &info));
+	struct pheap_gc_report report;
+	pheap_ref *root = pheap_root(heap), first;
+
+	(void)state;
+	assert_ok(pheap_publish(heap, root, assert_made(pheap_zalloc_typed(type)), 0));
+	first = *root;
+	assert_ok(pheap_publish(heap, &node_at(heap, first)->next,
+				assert_made(pheap_zalloc_typed(type)), 0));
+	assert_ok(pheap_link(heap, &node_at(heap, node_at(heap, first)->next)->next, first));
+	assert_ok(pheap_link(heap, root, 0));
+	leak(heap, 100, 3);
+	report = collect_as(heap, PHEAP_GC_LEAVES | PHEAP_GC_DRY_RUN);
+	assert_int_equal(report.garbage, 5);
+	report = collect_as(heap, PHEAP_GC_LEAVES);
+	assert_int_equal(report.garbage, 5);
+	assert_int_equal(report.freed, 3);
+	assert_int_equal(check_clean(heap), 2 + 1); /* the type */
+	close_pool(heap);
+}
+
 /* ---- what is not understood ---------------------------------------------------------------- */
 
 static void leaves(void **state)
@@ -490,13 +523,14 @@ static void volatile_heap(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(garbage),	 cmocka_unit_test(after_open),
-		cmocka_unit_test(steady),	 cmocka_unit_test(fences),
-		cmocka_unit_test(cycle),	 cmocka_unit_test(pins),
-		cmocka_unit_test(reserved),	 cmocka_unit_test(transactions),
-		cmocka_unit_test(leaves),	 cmocka_unit_test(misuse),
-		cmocka_unit_test(read_only),	 cmocka_unit_test(joined_threads),
-		cmocka_unit_test(other_threads), cmocka_unit_test(idle_threads),
+		cmocka_unit_test(garbage),	  cmocka_unit_test(after_open),
+		cmocka_unit_test(steady),	  cmocka_unit_test(fences),
+		cmocka_unit_test(cycle),	  cmocka_unit_test(pins),
+		cmocka_unit_test(reserved),	  cmocka_unit_test(transactions),
+		cmocka_unit_test(counted),	  cmocka_unit_test(leaves),
+		cmocka_unit_test(misuse),	  cmocka_unit_test(read_only),
+		cmocka_unit_test(joined_threads), cmocka_unit_test(other_threads),
+		cmocka_unit_test(idle_threads),
 	};
 	const struct CMUnitTest volatile_tests[] = {cmocka_unit_test(volatile_heap)};
 

@@ -92,6 +92,39 @@ void op_gc(struct run *run, uint64_t held)
 	op_end(run, err);
 }
 
+void op_generations(struct run *run, unsigned survive)
+{
+	struct pheap_gc_generations generations = {
+		.struct_size = sizeof(generations),
+		.flags = PHEAP_GC_CONSERVATIVE,
+		.survive = survive,
+		.growth = 1000000,
+	};
+
+	if (!op_begin(run, "generations", survive, 0))
+		return;
+	op_go(run);
+	op_end(run, pheap_gc_set_generations(run->heap, &generations));
+}
+
+void op_gc_young(struct run *run)
+{
+	uint64_t garbage = run->now.garbage;
+	struct pheap_gc_report report;
+	int err;
+
+	if (!op_begin(run, "gc, young", garbage, 0))
+		return;
+	edit_garbage(run, 0); /* in flight: any part of it may be gone */
+	op_go(run);
+	err = collect(run, PHEAP_GC_YOUNG, &report);
+	if (!err && report.freed > garbage)
+		run_fail(run, "a young gc freed %llu of %llu objects",
+			 (unsigned long long)report.freed, (unsigned long long)garbage);
+	run->next.garbage = garbage - report.freed;
+	op_end(run, err);
+}
+
 void op_gc_dry(struct run *run)
 {
 	struct pheap_gc_report report;

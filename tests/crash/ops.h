@@ -132,6 +132,10 @@ void op_cut(struct run *run);
 void op_leak(struct run *run, unsigned slot);
 void op_litter(struct run *run, size_t size, unsigned n);
 void op_gc(struct run *run, uint64_t held);
+/* Have generations, until the pool is closed; then a young collection. What it frees is counted
+ * and not foreseen. */
+void op_generations(struct run *run, unsigned survive);
+void op_gc_young(struct run *run);
 /* As many as op_gc would free. */
 void op_gc_dry(struct run *run);
 

@@ -105,10 +105,37 @@ static void transaction(struct run *run)
 	op_publish(run, 0, 1024, 0);
 }
 
+/* Young objects that die, those that live, and old ones that refer to young ones. */
+static void young(struct run *run)
+{
+	setup(run);
+	op_push(run, LIST, 64);
+	op_generations(run, 2);
+	op_gc_young(run); /* looks at everything */
+	for (unsigned round = 0; round < 4; round++) {
+		op_push(run, LIST + 1, 64);
+		op_push(run, LIST + 1, 1024);
+		op_link(run, LIST, 64); /* behind an old one */
+		op_gc_young(run);
+		op_leak(run, LIST + 1);
+		op_push(run, LIST + 2, 5120);
+		op_gc_young(run);
+		op_unlink(run, LIST);
+	}
+	op_gc(run, 0);
+	op_push(run, LIST + 1, 64);
+	op_gc_young(run);
+	op_cut(run);
+	op_push(run, LIST + 1, 64);
+	op_leak(run, LIST + 1);
+	op_gc(run, 0);
+}
+
 const struct scenario scenarios_gc[] = {
 	{.name = "gc-lists", .fn = lists, .every = 2, .nested = 200, .weight = 3},
 	{.name = "gc-unloaded", .fn = unloaded, .every = 2, .nested = 200, .weight = 3},
 	{.name = "gc-batches", .fn = batches, .every = 4, .nested = 400, .weight = 4},
 	{.name = "gc-tx", .fn = transaction, .nested = 200, .weight = 4},
+	{.name = "gc-young", .fn = young, .nested = 200, .weight = 3},
 	{.name = NULL},
 };
