@@ -92,5 +92,5 @@ const struct scenario scenarios_count[] = {
 	{"count-weak", weak, .nested = 900},
 	{"count-tx", transactions, .nested = 900},
 	{"count-random", at_random, .every = 3, .nested = 900},
-	{NULL},
+	{.name = NULL},
 };

@@ -63,5 +63,5 @@ const struct scenario scenarios_types[] = {
 	{"types", types, .nested = 900},
 	{"typed", typed, .nested = 900},
 	{"typed-spans", typed_spans, .every = 2, .nested = 1200},
-	{NULL},
+	{.name = NULL},
 };
