@@ -111,8 +111,8 @@ static void copy_past_cache(char *dst, const char *src, size_t length)
 	}
 }
 
-void ph_copy_nt(struct ph_persist *pm, struct ph_count *count, void *dst, const void *src,
-		size_t length)
+static __attribute__((noinline)) void copy_slow(struct ph_persist *pm, struct ph_count *count,
+						void *dst, const void *src, size_t length)
 {
 	switch (pm->backend) {
 	case PH_PMEM:
@@ -137,6 +137,18 @@ void ph_copy_nt(struct ph_persist *pm, struct ph_count *count, void *dst, const 
 		memcpy(dst, src, length);
 		break;
 	}
+}
+
+/* A short copy to memory, as of a record, goes on to libpmem without a frame of its own. */
+void ph_copy_nt(struct ph_persist *pm, struct ph_count *count, void *dst, const void *src,
+		size_t length)
+{
+	if (pm->backend != PH_PMEM || length > COPY_PIECE) {
+		copy_slow(pm, count, dst, src, length);
+		return;
+	}
+	count->nt_lines += lines_of(dst, length);
+	pmem_memcpy(dst, src, length, PMEM_F_MEM_NODRAIN | PMEM_F_MEM_NONTEMPORAL);
 }
 
 int ph_fence(struct ph_persist *pm, struct ph_count *count)

@@ -195,20 +195,15 @@ static const char *why_not(enum ph_state state)
 	}
 }
 
-int ph_reserved_find(struct pheap *heap, const char *what, const void *ptr,
-		     struct ph_object *object)
+int ph_reserved_refuse(const char *what, const void *ptr, uint64_t offset,
+		       const struct ph_object *object)
 {
-	uint64_t offset = ph_off(heap, ptr);
-
-	if (!ph_object_find(heap, offset, object))
+	if (!object)
 		return ph_error(EINVAL, "%s: %p is no object of this heap", what, ptr);
 	if (object->start != offset)
 		return ph_error(EINVAL, "%s: %p lies %llu bytes inside an object", what, ptr,
 				(unsigned long long)(offset - object->start));
-	if (ph_state(object) != PH_RESERVED)
-		return ph_error(EINVAL, "%s: the object at %p %s", what, ptr,
-				why_not(ph_state(object)));
-	return 0;
+	return ph_error(EINVAL, "%s: the object at %p %s", what, ptr, why_not(ph_state(object)));
 }
 
 static int free_object(struct pheap *heap, struct ph_tcache *cache, const struct ph_object *object)

@@ -116,7 +116,7 @@ struct ph_slab *ph_span_load(struct pheap *heap, uint32_t granule) __attribute__
  * The object in which an offset lies, loading its span from media where that
  * has not been done. False where there is none. Says nothing of its state.
  */
-static inline bool ph_object_find(struct pheap *heap, uint64_t offset, struct ph_object *object)
+static ph_inline bool ph_object_find(struct pheap *heap, uint64_t offset, struct ph_object *object)
 {
 	const struct ph_zone *zone = &heap->zone;
 	uint64_t granule = (offset - zone->data) >> PM_GRANULE_SHIFT, start, size;
@@ -174,11 +174,6 @@ static inline bool ph_object_still(const struct pheap *heap, const struct ph_obj
 	       PH_SEEN(slab, start) + object->index * PH_SEEN(slab, size) == object->start;
 }
 
-/* The reserved object that starts at ptr; else a message that begins with what,
- * and -EINVAL. */
-int ph_reserved_find(struct pheap *heap, const char *what, const void *ptr,
-		     struct ph_object *object);
-
 /* Load unloaded slabs, looking at so many spans; their free objects go to
  * central lists. False when there is nothing left to look at. */
 bool ph_span_discover(struct pheap *heap, unsigned spans);
@@ -206,6 +201,23 @@ static inline uint8_t *ph_state_of(const struct ph_object *object)
 static inline uint8_t ph_state(const struct ph_object *object)
 {
 	return __atomic_load_n(&object->slab->state[object->index], __ATOMIC_RELAXED);
+}
+
+/* Why an address is refused that is not where a reserved object starts; object NULL: in none. */
+int ph_reserved_refuse(const char *what, const void *ptr, uint64_t offset,
+		       const struct ph_object *object) __attribute__((cold));
+
+/* The reserved object that starts at ptr; else a message that begins with what,
+ * and -EINVAL. */
+static inline int ph_reserved_find(struct pheap *heap, const char *what, const void *ptr,
+				   struct ph_object *object)
+{
+	uint64_t offset = ph_off(heap, ptr);
+	bool found = ph_object_find(heap, offset, object);
+
+	if (ph_likely(found && object->start == offset && ph_state(object) == PH_RESERVED))
+		return 0;
+	return ph_reserved_refuse(what, ptr, offset, found ? object : NULL);
 }
 
 static inline void ph_set_state(uint8_t *state, enum ph_state value)

@@ -38,7 +38,8 @@ static int not_published(const char *what, uint64_t ref)
  * The object that a reference found in a slot refers to. Whether it is published
  * is known only under the stripes: another thread may be retiring it.
  */
-static int find_linked(struct pheap *heap, const char *what, uint64_t ref, struct ph_object *object)
+static ph_inline int find_linked(struct pheap *heap, const char *what, uint64_t ref,
+				 struct ph_object *object)
 {
 	errno = 0;
 	if (ph_object_find(heap, ref, object) && object->start == ref)
@@ -75,6 +76,24 @@ struct change {
 	const struct ph_target *more; /* further slots that hold the same: pheap_move() */
 	size_t nmore;
 };
+
+/*
+ * Field by field, and only those that are looked at before they are set: the compiler would
+ * make an initializer of wide stores, of which some lie across the bounds at which the
+ * processor forwards them, and then the loads wait for the fence before.
+ */
+static void begin_change(struct change *c, struct pheap *heap, const char *what, uint64_t *slot)
+{
+	c->heap = heap;
+	c->what = what;
+	c->word = slot;
+	c->born.slab = NULL;
+	c->dead.slab = NULL;
+	c->copied = 0;
+	c->content = false;
+	c->more = NULL;
+	c->nmore = 0;
+}
 
 /* Where a slot is afterwards: one in the object that moves goes with it. */
 static uint64_t slot_after(const struct change *c, const struct ph_target *slot)
@@ -237,7 +256,7 @@ static int prepare_content(struct change *c, unsigned flags)
 }
 
 /* Check arguments that stay the same however often the slot changes. */
-static int prepare_link(struct change *c, void *ptr, unsigned flags)
+static ph_inline int prepare_link(struct change *c, void *ptr, unsigned flags)
 {
 	int err = ph_slot_find(c->heap, c->what, c->word, &c->slot);
 
@@ -278,7 +297,7 @@ static int refuse_mixed(const struct change *c)
 
 /* Put the born object over the one that c->old refers to: -EAGAIN where the slot
  * holds another by now. */
-static int replace_old(struct change *c)
+static ph_inline int replace_old(struct change *c)
 {
 	int err = find_linked(c->heap, c->what, c->old, &c->dead);
 
@@ -291,10 +310,11 @@ static int replace_old(struct change *c)
 
 static int publish(struct pheap *heap, const char *what, pheap_ref *slot, void *ptr, unsigned flags)
 {
-	struct change c = {.heap = heap, .what = what, .word = slot};
-	int err = prepare_link(&c, ptr, flags);
+	struct change c;
+	int err;
 
-	if (err)
+	begin_change(&c, heap, what, slot);
+	if ((err = prepare_link(&c, ptr, flags)))
 		return err;
 	if (ph_is_counted(&c.born))
 		return link_counted(&c, 1);
@@ -315,10 +335,11 @@ PHEAP_API int pheap_publish(pheap_t *heap, pheap_ref *slot, void *ptr, unsigned 
 
 PHEAP_API int pheap_replace(pheap_t *heap, pheap_ref *slot, void *ptr, unsigned flags)
 {
-	struct change c = {.heap = heap, .what = "pheap_replace", .word = slot};
-	int err = prepare_link(&c, ptr, flags);
+	struct change c;
+	int err;
 
-	if (err)
+	begin_change(&c, heap, "pheap_replace", slot);
+	if ((err = prepare_link(&c, ptr, flags)))
 		return err;
 	if (ph_is_counted(&c.born))
 		return link_counted(&c, 2);
@@ -334,10 +355,11 @@ PHEAP_API int pheap_replace(pheap_t *heap, pheap_ref *slot, void *ptr, unsigned 
 
 PHEAP_API int pheap_retire(pheap_t *heap, pheap_ref *slot)
 {
-	struct change c = {.heap = heap, .what = "pheap_retire", .word = slot};
-	int err = ph_slot_find(heap, c.what, slot, &c.slot);
+	struct change c;
+	int err;
 
-	if (err)
+	begin_change(&c, heap, "pheap_retire", slot);
+	if ((err = ph_slot_find(heap, c.what, slot, &c.slot)))
 		return err;
 	do {
 		c.old = load(slot);
@@ -427,9 +449,11 @@ static int try_resize(struct change *c, size_t size)
 
 PHEAP_API int pheap_resize(pheap_t *heap, pheap_ref *slot, size_t size)
 {
-	struct change c = {.heap = heap, .what = "pheap_resize", .word = slot};
-	int err = ph_slot_find(heap, c.what, slot, &c.slot);
+	struct change c;
+	int err;
 
+	begin_change(&c, heap, "pheap_resize", slot);
+	err = ph_slot_find(heap, c.what, slot, &c.slot);
 	if (!err && !size)
 		err = ph_error(EINVAL, "pheap_resize: size is 0: use pheap_retire()");
 	if (err)

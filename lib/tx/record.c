@@ -109,29 +109,6 @@ void ph_rec_zero(struct ph_rec *rec, uint64_t offset, size_t length)
 	add_lines(rec, offset, length);
 }
 
-/*
- * Word by word: the program has stored them just now, behind a fence that has not
- * completed. A load of several words would wait for that; of one, it gets what is
- * in the store buffer.
- */
-void ph_rec_content(struct ph_rec *rec, uint64_t offset, size_t length)
-{
-	const uint64_t *from = (const uint64_t *)(const void *)ph_at(rec->heap, offset);
-	uint64_t *to;
-
-	if (ph_unlikely(length % 8 || length > 256)) {
-		ph_rec_bytes(rec, offset, from, length);
-	} else if (ph_rec_room(rec, 1 + (uint32_t)length / 8)) {
-		to = &rec->words[rec->n];
-		*to++ = PM_ENTRY(PM_ENTRY_BYTES, length - 1, offset);
-		for (size_t i = 0; i < length / 8; i++)
-			to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
-		rec->n += 1 + (uint32_t)length / 8;
-		add_lines(rec, offset, length);
-	}
-	rec->apply_from = rec->n;
-}
-
 void ph_rec_content_again(struct ph_rec *rec, size_t length)
 {
 	uint64_t *entry = &rec->words[PM_RECORD_WORDS];

@@ -14,6 +14,10 @@
  * Building takes no lock and may allocate DRAM; an error sticks and comes out of
  * ph_rec_lock(). Entries are applied in the order in which they were added:
  * content, then bits, then links.
+ *
+ * Whoever is on the path of an operation is inlined, and stores no more than is needed: the
+ * processor runs ahead of a fence until it has no room for further stores. See "An operation
+ * costs its fence" in docs/architecture.md.
  */
 #ifndef PH_RECORD_H
 #define PH_RECORD_H
@@ -55,7 +59,6 @@ static inline void ph_rec_init(struct ph_rec *rec, struct pheap *heap, struct ph
 
 	rec->heap = heap;
 	rec->tx = tx;
-	rec->lane = NULL;
 	rec->cache = cache;
 	rec->count = ph_likely(cache != NULL) ? &cache->count : &heap->count;
 	rec->words = rec->word_space;
@@ -69,11 +72,11 @@ static inline void ph_rec_init(struct ph_rec *rec, struct pheap *heap, struct ph
 	rec->covers = false;
 	rec->error = 0;
 	rec->extension = rec->room = NULL;
-	if (!ph_logs(&heap->pm))
-		return;
 	/* Now, because making a lane takes locks that the caller may hold later. A thread
 	 * for whose cache there is no memory uses the first lane, which always exists. */
-	if (ph_likely(cache != NULL))
+	if (ph_unlikely(!ph_logs(&heap->pm)))
+		rec->lane = NULL;
+	else if (ph_likely(cache != NULL))
 		rec->lane = ph_likely(cache->lane != NULL) ? cache->lane : ph_lane_mine(cache);
 	else
 		rec->lane = heap->lanes[0];
@@ -165,9 +168,33 @@ static inline void ph_rec_bit(struct ph_rec *rec, uint64_t bitmap, uint32_t bit,
 void ph_rec_bytes(struct ph_rec *rec, uint64_t offset, const void *src, size_t length);
 void ph_rec_zero(struct ph_rec *rec, uint64_t offset, size_t length);
 
-/* Bytes that are in memory at offset already: they are logged and settled, but
- * not stored again. Must come before all other entries. */
-void ph_rec_content(struct ph_rec *rec, uint64_t offset, size_t length);
+/*
+ * Bytes that are in memory at offset already: they are logged and settled, but
+ * not stored again. Must come before all other entries.
+ *
+ * Word by word: the program has stored them just now, behind a fence that has not
+ * completed. A load of several words would wait for that; of one, it gets what is
+ * in the store buffer.
+ */
+static inline void ph_rec_content(struct ph_rec *rec, uint64_t offset, size_t length)
+{
+	const uint64_t *from = (const uint64_t *)(const void *)ph_at(rec->heap, offset);
+
+	if (ph_unlikely(length % 8 || length > 256)) {
+		ph_rec_bytes(rec, offset, from, length);
+	} else if (ph_rec_room(rec, 1 + (uint32_t)length / 8)) {
+		uint64_t *to = &rec->words[rec->n];
+
+		*to++ = PM_ENTRY(PM_ENTRY_BYTES, length - 1, offset);
+		for (size_t i = 0; i < length / 8; i++)
+			to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+		rec->n += 1 + (uint32_t)length / 8;
+		for (uint64_t at = offset / PM_LINE; at <= (offset + length - 1) / PM_LINE; at++)
+			ph_rec_line(rec, at);
+	}
+	rec->apply_from = rec->n;
+}
+
 /* Under the stripes: the first bytes of the content, which was added first, are others now. */
 void ph_rec_content_again(struct ph_rec *rec, size_t length);
 

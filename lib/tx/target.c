@@ -51,28 +51,15 @@ int ph_target_judge(struct pheap *heap, const char *what, const void *addr, uint
 	return 0;
 }
 
-int ph_word_find(struct pheap *heap, const char *what, const void *addr, struct ph_target *target)
+int ph_slot_refuse(const char *what, const void *slot, enum ph_place place)
 {
-	if ((uintptr_t)addr % 8)
-		return ph_error(EINVAL, "%s: %p is not 8-byte aligned", what, addr);
-	return ph_target_find(heap, what, addr, 8, target);
-}
-
-int ph_slot_find(struct pheap *heap, const char *what, const void *slot, struct ph_target *target)
-{
-	int err = ph_heap_writable(heap, what);
-
-	if (!err)
-		err = ph_word_find(heap, what, slot, target);
-	if (!err && target->place == PH_IN_TX)
-		err = ph_error(EINVAL,
-			       "%s: %p lies in an object that a transaction has not "
-			       "committed yet",
-			       what, slot);
-	if (!err && target->place == PH_IN_RESERVED)
-		err = ph_error(EINVAL,
-			       "%s: %p lies in an object that is not published: build "
-			       "graphs bottom-up in a transaction",
-			       what, slot);
-	return err;
+	if (place == PH_IN_TX)
+		return ph_error(EINVAL,
+				"%s: %p lies in an object that a transaction has not "
+				"committed yet",
+				what, slot);
+	return ph_error(EINVAL,
+			"%s: %p lies in an object that is not published: build "
+			"graphs bottom-up in a transaction",
+			what, slot);
 }

@@ -46,10 +46,29 @@ static inline int ph_target_find(struct pheap *heap, const char *what, const voi
  * have been dropped since. */
 bool ph_root_exists(const struct pheap *heap, uint64_t offset);
 
-/* A slot of a single operation: in a root or a published object. */
-int ph_slot_find(struct pheap *heap, const char *what, const void *slot, struct ph_target *target);
-
 /* The same for an aligned word in a root or a published object. */
-int ph_word_find(struct pheap *heap, const char *what, const void *addr, struct ph_target *target);
+static inline int ph_word_find(struct pheap *heap, const char *what, const void *addr,
+			       struct ph_target *target)
+{
+	if (ph_unlikely((uintptr_t)addr % 8))
+		return ph_error(EINVAL, "%s: %p is not 8-byte aligned", what, addr);
+	return ph_target_find(heap, what, addr, 8, target);
+}
+
+/* Why a slot is refused that lies in another place. */
+int ph_slot_refuse(const char *what, const void *slot, enum ph_place place) __attribute__((cold));
+
+/* A slot of a single operation: in a root or a published object. */
+static ph_inline int ph_slot_find(struct pheap *heap, const char *what, const void *slot,
+				  struct ph_target *target)
+{
+	int err = ph_heap_writable(heap, what);
+
+	if (!err)
+		err = ph_word_find(heap, what, slot, target);
+	if (ph_likely(!err && (target->place == PH_IN_ROOT || target->place == PH_IN_PUBLISHED)))
+		return 0;
+	return err ? err : ph_slot_refuse(what, slot, target->place);
+}
 
 #endif

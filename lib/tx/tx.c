@@ -81,14 +81,16 @@ PHEAP_API pheap_tx_t *pheap_tx_begin(pheap_t *heap)
 }
 
 /* The handle goes back to be used again; whatever it held has been dealt with. */
-static void end(struct pheap_tx *tx)
+static ph_inline void end(struct pheap_tx *tx)
 {
 	struct ph_tcache *cache = ph_tcache_get(tx->heap);
 
-	ph_undo_end(tx);
-	if (tx->extension)
+	if (tx->undo.log)
+		ph_undo_end(tx);
+	if (ph_unlikely(tx->extension != NULL)) {
 		ph_large_free(tx->heap, tx->extension, false);
-	tx->extension = NULL;
+		tx->extension = NULL;
+	}
 	tx->words = 0;
 	tx->nobjects = tx->nwrites = tx->roots = tx->nlinks = 0;
 	tx->counts = false;
@@ -229,7 +231,7 @@ static struct ph_tx_object *next_object(struct pheap_tx *tx)
 }
 
 /* own: the next one, looked up. */
-static int add_object(struct pheap_tx *tx, struct ph_tx_object *own, bool dies)
+static ph_inline int add_object(struct pheap_tx *tx, struct ph_tx_object *own, bool dies)
 {
 	uint32_t words = object_words(tx->heap, &own->object, dies);
 	int err = reserve_words(tx, words);
@@ -244,7 +246,7 @@ static int add_object(struct pheap_tx *tx, struct ph_tx_object *own, bool dies)
 	return 0;
 }
 
-static int adopt(struct pheap_tx *tx, const char *what, void *ptr)
+static ph_inline int adopt(struct pheap_tx *tx, const char *what, void *ptr)
 {
 	struct ph_tx_object *own = next_object(tx);
 	int err = own ? ph_reserved_find(tx->heap, what, ptr, &own->object) : -ENOMEM;
@@ -402,8 +404,8 @@ static uint64_t write_words(uint64_t length)
 /* 1 GiB: what a record can hold, with room to spare. */
 #define WRITES_MAX (UINT64_C(1) << 27)
 
-static int add_write(struct pheap_tx *tx, const struct ph_target *target, const void *src,
-		     uint64_t length)
+static ph_inline int add_write(struct pheap_tx *tx, const struct ph_target *target, const void *src,
+			       uint64_t length)
 {
 	uint64_t needed = tx->nwrites + write_words(length), cap = tx->writes_cap;
 	struct write *write;
@@ -442,8 +444,9 @@ static int add_write(struct pheap_tx *tx, const struct ph_target *target, const 
 	return 0;
 }
 
-static int write_target(struct pheap_tx *tx, const char *what, const struct ph_target *target,
-			void *dst, const void *src, size_t length)
+static ph_inline int write_target(struct pheap_tx *tx, const char *what,
+				  const struct ph_target *target, void *dst, const void *src,
+				  size_t length)
 {
 	int err;
 
@@ -958,8 +961,10 @@ PHEAP_API int pheap_tx_commit(pheap_tx_t *tx)
 	counts = tx->counts;
 	ph_rec_init(&rec, tx->heap, tx);
 	err = rec.error;
-	rec.room = tx->extension;
-	tx->extension = NULL;
+	if (ph_unlikely(tx->extension != NULL)) {
+		rec.room = tx->extension;
+		tx->extension = NULL;
+	}
 	plan = make_plan(tx);
 	if (!err)
 		err = make_durable(tx, rec.count, &plan);
