@@ -366,6 +366,25 @@ class heap
 		check(pheap_retire(heap_, slot.slot()));
 	}
 
+	/* Counted references (pheap/count.h). */
+	template <class T> void link(ref<T> &slot, const T *object) const
+	{
+		check(pheap_link(heap_, slot.slot(), pheap_ref_of(heap_, object)));
+	}
+	template <class T> void weak_link(ref<T> &slot, const T *object) const
+	{
+		check(pheap_weak_link(heap_, slot.slot(), pheap_ref_of(heap_, object)));
+	}
+	/* False: the object is dead, or there is none. */
+	template <class T> bool weak_get(ref<T> &weak, ref<T> &slot) const
+	{
+		int rc = pheap_weak_get(heap_, weak.slot(), slot.slot());
+
+		if (rc != -ENOENT)
+			check(rc);
+		return !rc;
+	}
+
       private:
 	static pheap_options convert(const options &how) noexcept
 	{
@@ -418,6 +437,125 @@ template <class T, class... Args> owned<T> make(const heap &in, Args &&...args)
 	memory.memory = nullptr;
 	return owned<T>(object, reserved_delete<T>{in.get()});
 }
+
+/* ---- types ------------------------------------------------------------------------------ */
+
+/*
+ * Objects of class T as a type that the pool knows (pheap/type.h): its name, its version,
+ * and which members are references, in the order in which they are in T. T is standard
+ * layout; the members are ref<...> or pheap_ref. Valid until the heap is closed.
+ *
+ *	pheap::type<node> nodes(heap, "node", 1, &node::left, &node::right);
+ *	heap.publish(slot, nodes.make(42));
+ *	node *made = nodes.make_in(tx, 42);
+ */
+template <class T> class type
+{
+	static_assert(std::is_standard_layout_v<T>);
+
+      public:
+	template <class... M>
+	type(const heap &in, const char *name, std::uint32_t version, M T::*...members)
+	    : type(flags{0}, in, name, version, members...)
+	{
+	}
+
+	/* With flags of pheap/type.h: PHEAP_TYPE_COUNTED. */
+	struct flags {
+		unsigned value;
+	};
+	template <class... M>
+	type(flags with, const heap &in, const char *name, std::uint32_t version, M T::*...members)
+	{
+		static_assert(((sizeof(M) == sizeof(pheap_ref)) && ...));
+		const std::uint32_t offsets[sizeof...(M) + 1] = {offset_of(members)..., 0};
+		pheap_type_info info{};
+
+		info.struct_size = sizeof(info);
+		info.name = name;
+		info.version = version;
+		info.flags = with.value;
+		info.size = sizeof(T);
+		info.refs = offsets;
+		info.nrefs = sizeof...(M);
+		type_ = check(pheap_type_register(in.get(), &info));
+		heap_ = in.get();
+	}
+
+	pheap_type_t *get() const noexcept
+	{
+		return type_;
+	}
+	pheap_t *in() const noexcept
+	{
+		return heap_;
+	}
+
+	/* Construct a T in reserved memory. */
+	template <class... Args> owned<T> make(Args &&...args) const
+	{
+		return owned<T>(construct(check(pheap_alloc_typed(type_)), give_back{heap_},
+					  std::forward<Args>(args)...),
+				reserved_delete<T>{heap_});
+	}
+
+	/* The same in a transaction: an object that commit publishes. */
+	template <class Tx, class... Args> T *make_in(Tx &tx, Args &&...args) const
+	{
+		pheap_tx_t *raw = tx.get();
+
+		return construct(check(pheap_tx_alloc_typed(raw, type_)), drop{raw},
+				 std::forward<Args>(args)...);
+	}
+
+	/* Call fn(T &) for each published object (pheap_object_next). */
+	template <class F> void for_each(F &&fn) const
+	{
+		std::uint64_t cursor = 0;
+		pheap_object object;
+
+		while (pheap_object_next(heap_, type_, &cursor, &object))
+			fn(*static_cast<T *>(object.ptr));
+	}
+
+      private:
+	struct give_back {
+		pheap_t *heap;
+		void operator()(void *memory) const
+		{
+			pheap_free(heap, memory);
+		}
+	};
+	struct drop {
+		pheap_tx_t *tx;
+		void operator()(void *memory) const
+		{
+			pheap_tx_free(tx, memory);
+		}
+	};
+
+	template <class Undo, class... Args>
+	static T *construct(void *memory, Undo undo, Args &&...args)
+	{
+		std::unique_ptr<void, Undo> guard(memory, undo);
+		T *object = ::new (memory) T(std::forward<Args>(args)...);
+
+		guard.release();
+		return object;
+	}
+
+	template <class M> static std::uint32_t offset_of(M T::*member)
+	{
+		alignas(T) static const char space[sizeof(T)] = {};
+		const T *object = reinterpret_cast<const T *>(space);
+		const char *at = reinterpret_cast<const char *>(&(object->*member));
+
+		return static_cast<std::uint32_t>(at - space);
+	}
+
+	pheap_type_t *type_;
+	pheap_t *heap_;
+};
 
 /* ---- relative pointers --------------------------------------------------------------------------
  */
@@ -690,6 +828,12 @@ class transaction
 
 		memory.memory = nullptr;
 		return object;
+	}
+
+	/* At commit: a counted reference (pheap/count.h). */
+	template <class T> void link(ref<T> &slot, const T *object)
+	{
+		check(pheap_tx_link(tx_, slot.slot(), pheap_ref_of(heap_, object)));
 	}
 
 	/* Call the destructor of a published object, or of one made here, and free it: with the

@@ -17,6 +17,7 @@ static const struct {
 	{"create", cmd_create, "make a pool file"},
 	{"info", cmd_info, "show what a pool is and how full"},
 	{"check", cmd_check, "verify a pool file"},
+	{"types", cmd_types, "list the types of a pool and their objects"},
 	{"gc", cmd_gc, "free what nothing reaches"},
 	{"compact", cmd_compact, "move objects together, and give memory back"},
 };

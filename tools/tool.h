@@ -21,6 +21,7 @@ enum {
 int cmd_create(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_check(int argc, char **argv);
+int cmd_types(int argc, char **argv);
 int cmd_gc(int argc, char **argv);
 int cmd_compact(int argc, char **argv);
 

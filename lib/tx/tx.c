@@ -153,9 +153,6 @@ void ph_tx_delete_all(struct pheap *heap)
 /* The entry that ends the undo generation. */
 #define END_WORDS 2u
 
-/* A count's word, and, where the object dies, its bit and the head of the chain. */
-#define COUNT_WORDS 6u
-
 static uint32_t slots_of(const struct pheap *heap, const struct ph_object *object)
 {
 	const struct ph_slab *slab = object->slab;
@@ -175,7 +172,7 @@ static uint32_t object_words(const struct pheap *heap, const struct ph_object *o
 	if (!dies && slab->size <= PHEAP_INLINE_MAX)
 		words += 1 + (uint32_t)slab->size / 8;
 	if (ph_is_counted(object)) /* its own word, and those of what it may refer to */
-		words += COUNT_WORDS + 2 * slots_of(heap, object);
+		words += PH_TX_COUNT_WORDS + 2 * slots_of(heap, object);
 	return words;
 }
 
@@ -199,7 +196,7 @@ static __attribute__((noinline)) int reserve_extension(struct pheap_tx *tx, uint
 	return 0;
 }
 
-static int reserve_words(struct pheap_tx *tx, uint64_t more)
+int ph_tx_reserve_words(struct pheap_tx *tx, uint64_t more)
 {
 	uint64_t words = tx->words + more + END_WORDS, bytes = words * 8 + PM_LINE;
 	int err;
@@ -234,7 +231,7 @@ static struct ph_tx_object *next_object(struct pheap_tx *tx)
 static ph_inline int add_object(struct pheap_tx *tx, struct ph_tx_object *own, bool dies)
 {
 	uint32_t words = object_words(tx->heap, &own->object, dies);
-	int err = reserve_words(tx, words);
+	int err = ph_tx_reserve_words(tx, words);
 
 	if (err)
 		return err;
@@ -283,41 +280,6 @@ PHEAP_API void *pheap_tx_zalloc(pheap_tx_t *tx, size_t size)
 	if (ptr)
 		memset(ptr, 0, size);
 	return ptr;
-}
-
-static void *adopt_typed(struct pheap_tx *tx, const char *what, const pheap_type_t *type, void *ptr)
-{
-	int err = ptr ? adopt(tx, what, ptr) : 0;
-
-	if (!err)
-		return ptr;
-	pheap_free(type->heap, ptr);
-	return ph_null_code(err);
-}
-
-static int usable_with(const struct pheap_tx *tx, const char *what, const pheap_type_t *type)
-{
-	int err = ph_tx_usable(tx, what);
-
-	if (!err && (!type || type->heap != tx->heap))
-		err = ph_error(EINVAL, "%s: the type is NULL, or another heap's", what);
-	return err;
-}
-
-PHEAP_API void *pheap_tx_alloc_typed(pheap_tx_t *tx, pheap_type_t *type)
-{
-	const char *what = "pheap_tx_alloc_typed";
-	int err = usable_with(tx, what, type);
-
-	return err ? ph_null_code(err) : adopt_typed(tx, what, type, pheap_alloc_typed(type));
-}
-
-PHEAP_API void *pheap_tx_alloc_array(pheap_tx_t *tx, pheap_type_t *type, size_t n)
-{
-	const char *what = "pheap_tx_alloc_array";
-	int err = usable_with(tx, what, type);
-
-	return err ? ph_null_code(err) : adopt_typed(tx, what, type, pheap_alloc_array(type, n));
 }
 
 /* From the newest on: that is the one a program is filling. */
@@ -415,7 +377,7 @@ static ph_inline int add_write(struct pheap_tx *tx, const struct ph_target *targ
 		return ph_error(ENOSPC,
 				"the redo writes of a transaction are limited to 1 GiB: use "
 				"snapshots for so much");
-	err = reserve_words(tx, length / 8 + length / 256 + 2);
+	err = ph_tx_reserve_words(tx, length / 8 + length / 256 + 2);
 	if (err)
 		return err;
 	if (needed > cap) {
@@ -486,71 +448,6 @@ PHEAP_API int pheap_tx_write(pheap_tx_t *tx, void *dst, const void *src, size_t 
 		return err;
 	err = ph_target_find(tx->heap, "pheap_tx_write", dst, length, &target);
 	return err ? err : write_target(tx, "pheap_tx_write", &target, dst, src, length);
-}
-
-/* May commit link it? One of the transaction's own, or a published one. */
-static int find_counted(struct pheap_tx *tx, uint64_t ref)
-{
-	struct ph_object object;
-
-	if (!ref || (ph_object_find(tx->heap, ref, &object) && object.start == ref &&
-		     ph_is_counted(&object) &&
-		     (ph_state(&object) == PH_PUBLISHED ||
-		      (ph_state(&object) == PH_TX && ph_tx_find_own(tx, ref)))))
-		return 0;
-	return ph_error(EINVAL,
-			"pheap_tx_link: %#llx is no reference to an object that is counted, and "
-			"published or this transaction's",
-			(unsigned long long)ref);
-}
-
-/* One link a slot: the last one counts. */
-static int add_link(struct pheap_tx *tx, const struct ph_target *slot, uint64_t ref)
-{
-	struct ph_tx_link *link;
-	int err;
-
-	for (uint32_t i = tx->nlinks; i--;)
-		if (tx->links[i].slot.offset == slot->offset) {
-			tx->links[i].ref = ref;
-			return 0;
-		}
-	if (tx->nlinks == tx->links_cap) {
-		uint32_t cap = tx->links_cap ? 2 * tx->links_cap : 8;
-
-		link = realloc(tx->links, cap * sizeof(*link));
-		if (!link)
-			return ph_error(ENOMEM, "no memory for a transaction's links");
-		tx->links = link;
-		tx->links_cap = cap;
-	}
-	if ((err = reserve_words(tx, 2 + 2 * COUNT_WORDS)))
-		return err;
-	tx->links[tx->nlinks++] = (struct ph_tx_link){.slot = *slot, .ref = ref};
-	tx->counts = true;
-	return 0;
-}
-
-PHEAP_API int pheap_tx_link(pheap_tx_t *tx, pheap_ref *slot, pheap_ref ref)
-{
-	const char *what = "pheap_tx_link";
-	struct ph_target target;
-	int err = ph_tx_usable(tx, what);
-
-	if (!err)
-		err = ph_word_find(tx->heap, what, slot, &target);
-	if (!err)
-		err = find_counted(tx, ref);
-	if (!err)
-		err = ph_count_slot(tx->heap, what, &target, false);
-	if (err)
-		return err;
-	if (target.place != PH_IN_TX && target.place != PH_IN_RESERVED)
-		return add_link(tx, &target, ref);
-	if (!ph_tx_find_own(tx, target.object.start))
-		return ph_tx_not_own(what);
-	*slot = ref; /* counted with the rest of its content */
-	return 0;
 }
 
 PHEAP_API int pheap_tx_retire(pheap_tx_t *tx, pheap_ref *slot)
@@ -737,66 +634,6 @@ static void finish_spans(const struct pheap_tx *tx, bool committed)
 	}
 }
 
-static uint64_t load_slot(const struct pheap_tx *tx, const struct ph_tx_link *link)
-{
-	return __atomic_load_n((const uint64_t *)(const void *)ph_at(tx->heap, link->slot.offset),
-			       __ATOMIC_ACQUIRE);
-}
-
-/* What new objects and links do to the counts of others, and the links. */
-static int build_counts(struct ph_rec *rec, struct pheap_tx *tx, struct ph_counting *counting)
-{
-	int err = 0;
-
-	for (uint32_t i = 0; i < tx->nobjects && !err; i++)
-		if (!tx->objects[i].dies && ph_is_counted(&tx->objects[i].object))
-			err = ph_counting_born(counting, &tx->objects[i].object);
-	for (uint32_t i = 0; i < tx->nobjects && !err; i++)
-		if (!tx->objects[i].dies && ph_is_counted(&tx->objects[i].object))
-			err = ph_counting_content(counting, &tx->objects[i].object);
-	for (uint32_t i = 0; i < tx->nlinks && !err; i++) {
-		struct ph_tx_link *link = &tx->links[i];
-
-		link->old = load_slot(tx, link);
-		if (link->ref)
-			err = ph_counting_add(counting, link->ref, 1, 0);
-		if (link->old && !err)
-			err = ph_counting_add(counting, link->old, -1, 0);
-		ph_count_cover(rec, &link->slot);
-	}
-	if (!err)
-		err = ph_counting_build(counting);
-	for (uint32_t i = 0; i < tx->nlinks && !err; i++)
-		ph_rec_word(rec, tx->links[i].slot.offset, tx->links[i].ref);
-	return err;
-}
-
-/* Under stripes and lane. -EAGAIN: others changed a slot or a count. */
-static int verify_counts(const struct pheap_tx *tx, struct ph_counting *counting)
-{
-	int err = 0;
-
-	for (uint32_t i = 0; i < tx->nlinks && !err; i++) {
-		const struct ph_tx_link *link = &tx->links[i];
-
-		if (load_slot(tx, link) != link->old)
-			return -EAGAIN;
-		if (link->slot.place == PH_IN_ROOT && !ph_root_exists(tx->heap, link->slot.offset))
-			return ph_error(EINVAL,
-					"pheap_tx_commit: a root that is written to was dropped");
-		err = ph_count_alive(tx->heap, &link->slot);
-	}
-	return err ? err : ph_counting_settle(counting);
-}
-
-static void set_counted_states(const struct pheap_tx *tx, struct ph_counting *counting)
-{
-	for (uint32_t i = 0; i < tx->nlinks; i++)
-		if (tx->links[i].slot.place != PH_IN_ROOT)
-			ph_touch(tx->heap, tx->links[i].slot.object.slab);
-	ph_counting_states(counting);
-}
-
 /* Step 2: content, spans, bits, counts, writes. */
 static int build(struct ph_rec *rec, struct pheap_tx *tx, const struct plan *plan,
 		 struct ph_counting *counting)
@@ -815,7 +652,7 @@ static int build(struct ph_rec *rec, struct pheap_tx *tx, const struct plan *pla
 		ph_rec_object(rec, &own->object, !own->dies);
 	}
 	if (ph_unlikely(tx->counts))
-		err = build_counts(rec, tx, counting);
+		err = ph_tx_build_counts(rec, tx, counting);
 	for (uint32_t i = 0; i < tx->nwrites;) {
 		const struct write *write = (const struct write *)&tx->writes[i];
 
@@ -878,14 +715,14 @@ static int try_commit(struct ph_rec *rec, struct pheap_tx *tx, const struct plan
 		return err;
 	err = verify(tx, plan);
 	if (!err && ph_unlikely(tx->counts))
-		err = verify_counts(tx, counting);
+		err = ph_tx_verify_counts(tx, counting);
 	if (err) {
 		ph_rec_unlock(rec);
 		return err;
 	}
 	set_states(tx, plan->fits);
 	if (ph_unlikely(tx->counts))
-		set_counted_states(tx, counting);
+		ph_tx_count_states(tx, counting);
 	return ph_rec_commit(rec);
 }
 

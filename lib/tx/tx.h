@@ -9,6 +9,9 @@
 #include "target.h"
 #include "undo.h"
 
+struct ph_counting;
+struct ph_rec;
+
 /* An object that commit publishes (state TX) or frees (state DYING). */
 struct ph_tx_object {
 	struct ph_object object;
@@ -52,6 +55,18 @@ int ph_tx_usable(const struct pheap_tx *tx, const char *what);
 /* Its own new object that begins at start; NULL: another's, and the error for that. */
 struct ph_tx_object *ph_tx_find_own(struct pheap_tx *tx, uint64_t start);
 int ph_tx_not_own(const char *what);
+
+/* Make sure that commit finds room for so many entry words more. */
+int ph_tx_reserve_words(struct pheap_tx *tx, uint64_t more);
+
+/* A count's word, and, where the object dies, its bit and the head of the chain. */
+#define PH_TX_COUNT_WORDS 6u
+
+/* What new objects and links do to counts, and the links: in the record; under stripes and
+ * lane, -EAGAIN: others have changed a slot or a count; before the commit. */
+int ph_tx_build_counts(struct ph_rec *rec, struct pheap_tx *tx, struct ph_counting *counting);
+int ph_tx_verify_counts(const struct pheap_tx *tx, struct ph_counting *counting);
+void ph_tx_count_states(const struct pheap_tx *tx, struct ph_counting *counting);
 
 /* What the transaction owns is its caller's again, as before it was adopted. */
 void ph_tx_disown(struct pheap_tx *tx);

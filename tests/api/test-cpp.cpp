@@ -890,6 +890,76 @@ struct alignas(64) wide : pheap::in_heap {
 	char bytes[192];
 };
 
+struct leaf {
+	explicit leaf(int with) : value(with)
+	{
+	}
+	ref<leaf> next;
+	int value;
+	pheap_ref other = 0;
+};
+
+void objects_have_types()
+{
+	heap h = make_pool("types");
+	pheap::type<leaf> leaves(h, "leaf", 2, &leaf::next, &leaf::other);
+	pheap_type_info info{};
+	int sum = 0;
+
+	info.struct_size = sizeof(info);
+	CHECK(!pheap_type_get_info(leaves.get(), &info));
+	CHECK(info.nrefs == 2 && info.refs[0] == 0 && info.refs[1] == 16 && info.version == 2);
+	CHECK(pheap::type<leaf>(h, "leaf", 2, &leaf::next, &leaf::other).get() == leaves.get());
+	CHECK_ERROR(EINVAL, pheap::type<leaf>(h, "leaf", 2, &leaf::next));
+	CHECK_ERROR(EINVAL, pheap::type<leaf>(h, "leaf", 3, &leaf::next, &leaf::other));
+
+	h.publish(h.root<leaf>("a"), leaves.make(5));
+	CHECK(pheap_type_of(h.get(), h.root<leaf>("a").get()) == leaves.get());
+	{
+		auto not_published = leaves.make(100);
+		transaction tx(h);
+		leaf *made = leaves.make_in(tx, 7);
+
+		tx.set(h.root<leaf>("b"), made);
+		tx.commit();
+	}
+	leaves.for_each([&](leaf &l) { sum += l.value; });
+	CHECK(sum == 12);
+}
+
+void references_are_counted()
+{
+	heap h = make_pool("types");
+	pheap::type<leaf> leaves(pheap::type<leaf>::flags{PHEAP_TYPE_COUNTED}, h, "leaf", 1,
+				 &leaf::next);
+	std::uint64_t strong = 0, weak = 0;
+	int n = 0;
+
+	h.publish(h.root<leaf>("a"), leaves.make(5));
+	h.link(h.root<leaf>("b"), h.root<leaf>("a").get());
+	h.weak_link(h.root<leaf>("w"), h.root<leaf>("a").get());
+	CHECK(!pheap_counts(h.get(), h.root<leaf>("a").get(), &strong, &weak));
+	CHECK(strong == 2 && weak == 1);
+	CHECK(h.weak_get(h.root<leaf>("w"), h.root<leaf>("c")));
+	{
+		transaction tx(h);
+		leaf *made = leaves.make_in(tx, 6);
+
+		tx.link(made->next, h.root<leaf>("a").get());
+		tx.link(h.root<leaf>("d"), made);
+		tx.commit();
+	}
+	CHECK(!pheap_counts(h.get(), h.root<leaf>("a").get(), &strong, &weak));
+	CHECK(strong == 4);
+	for (const char *name : {"a", "b", "c"})
+		h.retire(h.root<leaf>(name));
+	h.link<leaf>(h.root<leaf>("d"), nullptr);
+	CHECK(!h.weak_get(h.root<leaf>("w"), h.root<leaf>("c")));
+	h.weak_link<leaf>(h.root<leaf>("w"), nullptr);
+	leaves.for_each([&](leaf &) { n++; });
+	CHECK(n == 0);
+}
+
 void operator_new_takes_a_heap()
 {
 	heap pool = make_pool("p");
@@ -990,6 +1060,8 @@ const struct {
 	TEST(containers_of_two_heaps),
 	TEST(a_full_heap_throws_bad_alloc),
 	TEST(relative_pointers_are_pointers),
+	TEST(objects_have_types),
+	TEST(references_are_counted),
 	TEST(operator_new_takes_a_heap),
 	TEST(operator_new_takes_a_transaction),
 };
@@ -1017,7 +1089,8 @@ int main()
 		}
 		std::fflush(stdout);
 	}
-	for (const char *name : {"p", "p.crash", "a", "b", "other", "other0", "other1", "other2"})
+	for (const char *name :
+	     {"p", "p.crash", "a", "b", "other", "other0", "other1", "other2", "types"})
 		unlink(path(name).c_str());
 	rmdir(folder.c_str());
 	return failed ? 1 : 0;

@@ -79,6 +79,14 @@ class Cli(unittest.TestCase):
         self.run_it(POOL, 'compact', self.pool + '.none')
         self.run_it(USAGE, 'compact')
 
+    def test_types(self):
+        self.create()
+        done = json.loads(self.run_it(FINE, 'types', '--json', self.pool).stdout)
+        self.assertEqual(done, [{'name': None, 'objects': 0, 'bytes': 0}])
+        self.assertIn('none', self.run_it(FINE, 'types', self.pool).stdout)
+        self.run_it(POOL, 'types', self.pool + '.none')
+        self.run_it(USAGE, 'types')
+
     def test_create(self):
         done = self.create('--size', '16M', '--layout', 'fruit')
         self.assertIn(self.pool, done.stdout)

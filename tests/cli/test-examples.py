@@ -109,6 +109,25 @@ class Graph(Example):
         self.tool('--threads=0', status=2)
         self.tool('--nonsense', status=2)
 
+    def types(self, *args):
+        done = subprocess.run([TOOL, 'types', *args, self.path('pool')], check=True,
+                              capture_output=True, text=True, timeout=60)
+        return done.stdout
+
+    def test_types(self):
+        self.graph('grow', '1000')
+        with open(self.path('pool'), 'rb') as pool:
+            before = pool.read()
+        types = {entry['name']: entry for entry in json.loads(self.types('--json'))}
+        self.assertEqual({name: entry['objects'] for name, entry in types.items()},
+                         {'struct node': 1000, 'struct chord': 250, 'struct ring': 1, None: 0})
+        self.assertEqual(types['struct node']['references'], [0, 8])
+        self.assertEqual([name for name, entry in types.items() if entry.get('array')],
+                         ['struct chord'])
+        self.assertRegex(self.types(), r'\n +2 +24 +2 --- +1000 +.*  struct node version 1\n')
+        with open(self.path('pool'), 'rb') as pool:
+            self.assertEqual(pool.read(), before)
+
     def test_untyped(self):
         """What objects without a type, here the blocks of an arena, hold is not guessed."""
         lines = ''.join(f'key {i}\tvalue {i}\n' for i in range(20000))
