@@ -176,7 +176,7 @@ void ph_rec_zero(struct ph_rec *rec, uint64_t offset, size_t length);
  * completed. A load of several words would wait for that; of one, it gets what is
  * in the store buffer.
  */
-static inline void ph_rec_content(struct ph_rec *rec, uint64_t offset, size_t length)
+static ph_inline void ph_rec_content(struct ph_rec *rec, uint64_t offset, size_t length)
 {
 	const uint64_t *from = (const uint64_t *)(const void *)ph_at(rec->heap, offset);
 

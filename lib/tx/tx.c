@@ -309,7 +309,7 @@ static int drop_own(struct pheap_tx *tx, const char *what, const struct ph_objec
 	return pheap_free(tx->heap, ph_at(tx->heap, object->start));
 }
 
-static int free_object(struct pheap_tx *tx, const char *what, uint64_t offset)
+static ph_inline int free_object(struct pheap_tx *tx, const char *what, uint64_t offset)
 {
 	struct ph_tx_object *own = next_object(tx);
 	struct ph_object *object;
@@ -704,8 +704,8 @@ static int verify(struct pheap_tx *tx, const struct plan *plan)
 	return err;
 }
 
-static int try_commit(struct ph_rec *rec, struct pheap_tx *tx, const struct plan *plan,
-		      struct ph_counting *counting)
+static ph_inline int try_commit(struct ph_rec *rec, struct pheap_tx *tx, const struct plan *plan,
+				struct ph_counting *counting)
 {
 	int err = build(rec, tx, plan, counting);
 
