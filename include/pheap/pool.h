@@ -77,7 +77,8 @@ enum {
  * nothing to search. In a traced pool an object is permanent as long as it can be reached:
  * a root refers to it, or an object that can be reached does, in a reference that its type
  * names (pheap/type.h; an object without a type has no references). pheap_alloc() and
- * pheap_free() cost no record and no fence, whatever the object; what makes an object
+ * pheap_free() cost no record and no fence, whatever the object, but for one whenever a new
+ * slab or span is taken from the pool's free memory; what makes an object
  * permanent is the durable link to it, and the program sees to it that
  *
  *   - the content is durable before the link is (pheap_publish, a transaction, or

@@ -19,16 +19,24 @@ static const struct pm_zone *zone_of(const char *base)
 
 /* ---- types --------------------------------------------------------------------------- */
 
-/* No program has given a callback yet: what needs one is taken word by word. */
-static void mark_types(const struct ph_types *types, struct ph_mark_type *to)
+/*
+ * No program has given a callback yet: what needs one is taken word by word. False: there
+ * are such types. Then a word that was no reference may lead to what was free, whose slots
+ * hold what they held once, references to what is no object any more: that is no damage.
+ */
+static bool mark_types(const struct ph_types *types, struct ph_mark_type *to)
 {
+	bool exact = true;
+
 	to[0] = (struct ph_mark_type){.size = 8};
 	for (uint32_t id = 1; id < PM_TYPES; id++) {
 		const struct pheap_type *type = types->entry[id];
 
 		to[id] = (struct ph_mark_type){.flags = PH_MARK_CONSERVATIVE, .size = 8};
-		if (!type || type->flags & PHEAP_TYPE_CALLBACK)
+		if (!type || type->flags & PHEAP_TYPE_CALLBACK) {
+			exact &= id > types->n;
 			continue;
+		}
 		to[id] = (struct ph_mark_type){
 			.refs = type->refs,
 			.nrefs = type->nrefs,
@@ -36,6 +44,7 @@ static void mark_types(const struct ph_types *types, struct ph_mark_type *to)
 			.size = type->size,
 		};
 	}
+	return exact;
 }
 
 /* The part of a heap that reading the type table needs. */
@@ -66,11 +75,12 @@ static int reach(struct pheap *reader, struct ph_marker **marker)
 		.zone = reader->zone.pm,
 		.types = types,
 		.ntypes = PM_TYPES,
-		.flags = PH_MARK_PLACES | PH_MARK_STRICT,
+		.flags = PH_MARK_PLACES,
 	};
 	int err;
 
-	mark_types(reader->types, types);
+	if (mark_types(reader->types, types))
+		setup.flags |= PH_MARK_STRICT;
 	err = ph_marker_make(&setup, marker);
 	if (err)
 		return err;

@@ -24,8 +24,9 @@ struct ph_marker;
 
 /*
  * Mark what can be reached in a settled image, which must stay mapped as long as the
- * marker is used. -EUCLEAN: a reference, or what it leads through, is damaged. The image is
- * not written to.
+ * marker is used. -EUCLEAN: a reference, or what it leads through, is damaged (the former
+ * where all types are known; else what leads nowhere is passed over). The image is not
+ * written to.
  */
 int ph_traced_reach(char *base, uint64_t size, struct ph_marker **marker);
 
