@@ -14,14 +14,14 @@ static const uint32_t weak[] = {16};
 static uint32_t many[300];
 
 static const struct pheap_type_info infos[MODEL_TYPES] = {
-	{.name = "node", .version = 1, .size = 64, .refs = refs, .nrefs = 2},
-	{.name = "array", .size = 24, .refs = refs, .nrefs = 2, .flags = PHEAP_TYPE_ARRAY},
+	{.name = "model node", .version = 1, .size = 64, .refs = refs, .nrefs = 2},
+	{.name = "model array", .size = 24, .refs = refs, .nrefs = 2, .flags = PHEAP_TYPE_ARRAY},
 	{.name = "a descriptor that does not fit in a record",
 	 .size = 2400,
 	 .refs = many,
 	 .nrefs = 300},
-	{.name = "large", .size = 300000, .refs = refs, .nrefs = 1},
-	{.name = "counted",
+	{.name = "model large", .size = 300000, .refs = refs, .nrefs = 1},
+	{.name = "model counted",
 	 .size = sizeof(struct graph_object),
 	 .refs = refs,
 	 .nrefs = 2,
