@@ -609,8 +609,23 @@ static void look_at_all(void)
 	must(result.objects == objects);
 }
 
+/* Nothing is garbage, ever: what slots, open transactions and their snapshots reach is all. */
+static void collect(struct choice *c)
+{
+	struct pheap_gc_options options = {
+		.struct_size = sizeof(options), .flags = PHEAP_GC_CONSERVATIVE, .threads = 1};
+	struct pheap_gc_report report = {.struct_size = sizeof(report)};
+
+	if (choose(c, 2))
+		options.flags |= PHEAP_GC_DRY_RUN;
+	must(!pheap_gc(heap, &options, &report));
+	must(!report.garbage && !report.freed && report.live == report.objects);
+	look_at_all();
+}
+
 static void find_roots(void)
 {
+	must(!pheap_gc_join(heap)); /* open transactions are looked at */
 	table = pheap_ptr(heap, *pheap_root(heap));
 	words = pheap_ptr(heap, *pheap_named_root(heap, "words"));
 	must(table && words);
@@ -712,7 +727,10 @@ static void step(struct choice *c)
 		step_arena(c);
 		break;
 	case 14:
-		must(!pheap_purge(heap, 0));
+		if (choose(c, 2))
+			must(!pheap_purge(heap, 0));
+		else
+			collect(c);
 		break;
 	default:
 		if (choose(c, 3))
