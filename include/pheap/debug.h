@@ -71,9 +71,10 @@ PHEAP_API int pheap_debug_check(pheap_t *heap);
 
 /*
  * What is known of an address: which object it lies in or behind, in use or freed, its
- * size, and where it was allocated and freed. For a debugger, or for a handler of SIGSEGV,
- * where it takes no lock and no memory. NULL and errno EINVAL: the heap is not in debug
- * mode. The text is valid until 7 further reports. Thread-safe, no fence.
+ * size, and where it was allocated and freed. For a debugger, or for a handler of SIGSEGV: it
+ * takes no memory, and no lock but the dynamic loader's, to name functions. NULL and errno
+ * EINVAL: the heap is not in debug mode. The text is valid until 7 further reports.
+ * Thread-safe, no fence.
  */
 PHEAP_API const char *pheap_debug_explain(pheap_t *heap, const void *addr);
 
