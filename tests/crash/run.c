@@ -512,7 +512,7 @@ void run_crash_point(struct run *run, const char *where)
 static void fence_point(struct run *run, bool after)
 {
 	struct report *report = run->rig->report;
-	bool counts = run->depth == 0;
+	bool counts = run->depth == 0 && !run->blind;
 
 	if (!after) {
 		run->op_fence++;
