@@ -416,7 +416,8 @@ static void *churn(void *arg)
 
 		while (pheap_object_next(c->heap, c->type, &cursor, &object)) {
 			must(object.type == c->type && object.size == 64);
-			stay += ((uint64_t *)object.ptr)[7] == 1;
+			/* It may be another object by now, being filled. */
+			stay += __atomic_load_n((uint64_t *)object.ptr + 7, __ATOMIC_RELAXED) == 1;
 		}
 		must(stay == STAY);
 	}
@@ -432,7 +433,7 @@ static void *churn(void *arg)
 		}
 		made = rng_below(&rng, 2) ? pheap_alloc_typed(c->type) : pheap_alloc(c->heap, 64);
 		must(made);
-		made[7] = 0;
+		__atomic_store_n(&made[7], 0, __ATOMIC_RELAXED);
 		must(!pheap_publish(c->heap, slot, made, 0));
 	}
 	return NULL;
