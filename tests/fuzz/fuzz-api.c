@@ -8,6 +8,9 @@
  * close, a kill (what was stored is there) and a power cut (what was fenced is there) the
  * same again, and the work goes on.
  *
+ * An input of an odd number of bytes works on a traced pool: what is linked in the table is there
+ * since recovery reaches it. There are no sealed arenas in it.
+ *
  * Where the pool is full, ENOSPC is a right answer of what allocates, with nothing changed.
  */
 #include "media.h"
@@ -69,6 +72,7 @@ struct txn {
 
 static struct media media;
 static pheap_t *heap;
+static bool traced;
 static pheap_ref *table;
 static uint64_t *words, model_words[WORDS];
 static struct slot slots[SLOTS];
@@ -236,10 +240,25 @@ static void step_publish(struct choice *c)
 		      : pheap_publish(heap, word, h->ptr, flags)) == want);
 	if (want)
 		return;
-	must(pheap_publish(heap, word, h->ptr, 0) != 0 && pheap_free(heap, h->ptr) == -EINVAL);
+	must(pheap_publish(heap, word, h->ptr, 0) != 0);
+	must(traced || pheap_free(heap, h->ptr) == -EINVAL);
 	must(has_pattern(h->ptr, h->size, h->id));
 	set_object(s, h->ptr, h->size);
 	h->ptr = NULL;
+}
+
+/* By the one reference that there is. */
+static void step_move(struct choice *c)
+{
+	struct slot *s = some_slot(c);
+	pheap_ref *word = &table[s - slots], before = *word;
+	int code;
+
+	if (s->tx >= 0 || s->kind == ARENA)
+		return;
+	code = pheap_move(heap, &word, 1);
+	must(s->kind ? code >= 0 || code == -ENOSPC : code == -ENOENT);
+	must((code > 0) == (*word != before));
 }
 
 static void step_retire(struct choice *c)
@@ -548,6 +567,8 @@ static void step_arena(struct choice *c)
 	struct slot *s;
 	int code;
 
+	if (traced)
+		return;
 	if (!arena)
 		must((arena = pheap_arena_create_in(heap, choose(c, 3) * 1024)));
 	switch (choose(c, 8)) {
@@ -583,6 +604,17 @@ static void show_problem(void *arg, const struct pheap_problem *problem)
 		(unsigned long long)problem->offset, problem->message);
 }
 
+/* Of an open traced pool the checker counts none. */
+static uint64_t allocated(void)
+{
+	struct pheap_space space = {.struct_size = sizeof(space)};
+
+	must(!pheap_get_space(heap, &space));
+	for (unsigned i = 0; i < HELD; i++)
+		space.objects -= held[i].ptr != NULL;
+	return space.objects - 1; /* what keeps the type of the table */
+}
+
 static void look_at_all(void)
 {
 	struct pheap_check_result result = {.struct_size = sizeof(result)};
@@ -606,7 +638,7 @@ static void look_at_all(void)
 		return;
 	}
 	must(!pheap_check(heap, &result, show_problem, NULL));
-	must(result.objects == objects);
+	must((traced ? allocated() : result.objects) == objects);
 }
 
 /* Nothing is garbage, ever: what slots, open transactions and their snapshots reach is all. */
@@ -661,6 +693,8 @@ static void close_heap(void)
 		must(pheap_close(heap) == -EBUSY);
 	for (unsigned i = 0; i < TXS; i++)
 		end_tx(&txs[i], false);
+	for (unsigned i = 0; traced && i < HELD; i++)
+		let_go(&held[i]); /* or they would stay */
 	must(!pheap_close(heap));
 }
 
@@ -690,6 +724,15 @@ static void reopen(uint64_t kind)
 
 /* ---- an input
  * --------------------------------------------------------------------------------------------- */
+
+/* A traced pool is collected by its recovery. */
+static void move_or_collect(struct choice *c)
+{
+	if (traced || choose(c, 2))
+		step_move(c);
+	else
+		collect(c);
+}
 
 static void step(struct choice *c)
 {
@@ -730,7 +773,7 @@ static void step(struct choice *c)
 		if (choose(c, 2))
 			must(!pheap_purge(heap, 0));
 		else
-			collect(c);
+			move_or_collect(c);
 		break;
 	default:
 		if (choose(c, 3))
@@ -740,15 +783,35 @@ static void step(struct choice *c)
 	}
 }
 
+static void make_table(void)
+{
+	static const uint32_t refs[] = {0};
+	const struct pheap_type_info info = {.struct_size = sizeof(info),
+					     .name = "table",
+					     .flags = PHEAP_TYPE_ARRAY,
+					     .size = 8,
+					     .refs = refs,
+					     .nrefs = 1};
+	pheap_type_t *type;
+
+	if (traced) {
+		must((type = pheap_type_register(heap, &info)));
+		must(!pheap_publish(heap, pheap_root(heap), pheap_zalloc_array(type, SLOTS), 0));
+	} else {
+		must(!pheap_alloc_into(heap, pheap_root(heap), SLOTS * 8, NULL));
+	}
+}
+
 static void begin(void)
 {
-	struct pheap_options opts = {.struct_size = sizeof(opts), .size = POOL};
+	struct pheap_options opts = {
+		.struct_size = sizeof(opts), .size = POOL, .flags = traced ? PHEAP_TRACED : 0};
 
 	entropy = 1;
 	next_id = 0;
 	media_init(&media, POOL);
 	must((heap = ph_pool_create_on(media.seen, POOL, &opts, &media_hook, &media)));
-	must(!pheap_alloc_into(heap, pheap_root(heap), SLOTS * 8, NULL));
+	make_table();
 	must(!pheap_alloc_into(heap, pheap_named_root(heap, "words"), WORDS * 8, NULL));
 	memset(model_words, 0, sizeof(model_words));
 	forget_reserved();
@@ -775,6 +838,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct choice c = {NULL, data, data + size};
 
+	traced = size % 2;
 	begin();
 	for (unsigned i = 0; i < STEPS_MAX && choices_left(&c); i++)
 		step(&c);
