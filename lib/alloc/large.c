@@ -300,7 +300,7 @@ int ph_large_reserve(struct pheap *heap, uint32_t type, uint64_t bytes, struct p
 		err = reserve_span(heap, cache, bytes, PM_GRANULE, slab);
 	if (!err) {
 		__atomic_store_n(&(*slab)->type, type, __ATOMIC_RELAXED);
-		(*slab)->counted = ph_type_counted(heap, type);
+		__atomic_store_n(&(*slab)->counted, ph_type_counted(heap, type), __ATOMIC_RELAXED);
 	}
 	return err;
 }

@@ -379,7 +379,7 @@ static struct ph_slab *slab_make(struct pheap *heap, unsigned kind, unsigned sha
 	slab->owned = 0;
 	slab->pending = 0;
 	slab->zero = 0;
-	slab->counted = counted;
+	__atomic_store_n(&slab->counted, counted, __ATOMIC_RELAXED);
 	slab->bin = PH_BIN_NONE;
 	slab->shelf = 0;
 	slab->next = slab->prev = NULL;

@@ -231,9 +231,12 @@ static void take(struct pheap *heap, struct ph_young *young, bool stopped)
 	words->n = kept;
 }
 
+/* No span is born or ends while its descriptor is looked at; a stop holds the lock as well. */
 void ph_young_take(struct pheap *heap, struct ph_young *young)
 {
+	pthread_mutex_lock(&heap->zone.lock);
 	take(heap, young, false);
+	pthread_mutex_unlock(&heap->zone.lock);
 }
 
 /* All young objects have to be white: what another one refers to is found through it only. */

@@ -108,8 +108,16 @@ int ph_traced_reach(char *base, uint64_t size, struct ph_marker **marker)
 
 /* ---- bitmaps ------------------------------------------------------------------------------ */
 
-/* Words that are right already, as most are in a pool that was closed not long ago, are
- * not stored; a line that has others is flushed. */
+/*
+ * Words that are right already, as most are in a pool that was closed not long ago, are
+ * not stored; a line that has others is flushed.
+ *
+ * Which of the two fences of an open makes them durable does not matter, so a flush that
+ * comes after the first one is no mistake (mutants.txt: harmless): until a clean close
+ * bitmaps mean nothing, and a crash between the fences is recovered from the roots
+ * again. By the end of the open they have to be durable: a span that dies then relies on
+ * them (C3 in alloc/traced.h), and so does the close.
+ */
 static void rebuild_span(struct ph_persist *pm, struct ph_count *count, char *base,
 			 const struct ph_marker *marker, const struct ph_mark_span *span)
 {
