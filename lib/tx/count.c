@@ -222,14 +222,11 @@ int ph_counting_build(struct ph_counting *counting)
 	for (uint32_t i = 0; i < counting->n; i++) {
 		struct ph_counted *c = &counting->c[i];
 		uint64_t word = 0;
-		int err = new_word(c, old_word(counting->heap, c), &word, &c->end);
 
-		if (err) /* what was read without a lock need not fit together */
-			return ph_object_still(counting->heap, &c->object) &&
-					       ph_state(&c->object) != PH_FREE &&
-					       ph_state(&c->object) != PH_LIMBO
-				       ? err
-				       : -EAGAIN;
+		/* What is read without a lock need not fit together: a word is stored behind its
+		 * object's state. The judgement is ph_counting_settle()'s. */
+		if (new_word(c, old_word(counting->heap, c), &word, &c->end))
+			c->end = PH_COUNT_STAYS;
 		joins |= c->end == PH_COUNT_DIES;
 		if (c->end == PH_COUNT_FREED)
 			ph_rec_object(rec, &c->object, false);
@@ -380,6 +377,28 @@ int ph_count_alive(struct pheap *heap, const struct ph_target *slot)
 
 /* ---- one link -------------------------------------------------------------------------------- */
 
+/*
+ * What the slot holds was seen as no counted object. Others may be on their way to change
+ * that, and even to put the same object there again: with its stripe held the slot refers to
+ * what it should, and if it does, all is to be looked at anew.
+ */
+static int look_under_stripe(const struct ph_count_link *l, int err)
+{
+	uint64_t *stripe = &ph_stripe_of(l->heap, l->slot.offset / PM_LINE)->word;
+	struct ph_object object;
+	bool found, changed;
+
+	if (err != -EINVAL)
+		return err;
+	found = ph_object_find(l->heap, l->old, &object) && object.start == l->old;
+	ph_bitlock_take(stripe);
+	changed = __atomic_load_n(l->word, __ATOMIC_ACQUIRE) != l->old ||
+		  (found && ph_object_still(l->heap, &object) && ph_is_counted(&object) &&
+		   ph_state(&object) == PH_PUBLISHED);
+	ph_bitlock_give(stripe, __atomic_load_n(stripe, __ATOMIC_RELAXED));
+	return changed ? -EAGAIN : err;
+}
+
 static int change(struct ph_count_link *l, struct ph_counting *counting)
 {
 	int err = 0;
@@ -391,8 +410,8 @@ static int change(struct ph_count_link *l, struct ph_counting *counting)
 	}
 	if (!err && l->ref)
 		err = ph_counting_add(counting, l->ref, !l->weak, l->weak);
-	if (!err && l->old)
-		err = ph_counting_add(counting, l->old, -!l->weak, -l->weak);
+	if (!err && l->old && (err = ph_counting_add(counting, l->old, -!l->weak, -l->weak)))
+		err = look_under_stripe(l, err);
 	return err;
 }
 
