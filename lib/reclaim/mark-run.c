@@ -40,7 +40,7 @@ static ph_inline void put_ahead(struct ph_mark_worker *w, uint64_t entry)
 	prefetch(w->marker, entry);
 }
 
-/* K1: the object is marked, and would be forgotten. */
+/* G1: the object is marked, and would be forgotten. */
 static __attribute__((noinline)) void overflow(struct ph_marker *m, uint64_t entry)
 {
 	struct ph_mark_granule *granule =
@@ -108,7 +108,7 @@ static __attribute__((noinline)) void check_place(struct ph_mark_worker *w,
 		dangling(w, object, ref);
 }
 
-/* K2. False: it was cleared before. */
+/* G2. False: it was cleared before. */
 static ph_inline bool clear_white(uint64_t *word, uint64_t bit, bool several)
 {
 	uint64_t old = __atomic_load_n(word, __ATOMIC_RELAXED);
@@ -408,7 +408,7 @@ static bool take(struct ph_mark_worker *w)
 	return taken;
 }
 
-/* K1: all marked objects of a flagged span again. */
+/* G1: all marked objects of a flagged span again. */
 static void rescan(struct ph_mark_worker *w, uint32_t granule, bool several)
 {
 	const struct ph_marker *m = w->marker;

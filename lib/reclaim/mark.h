@@ -29,10 +29,10 @@
  * 2004). Threads that have nothing left get the oldest part of another's stack.
  *
  * INVARIANTS
- *   K1  An object is looked into at most once for each time that its bit was cleared or
+ *   G1  An object is looked into at most once for each time that its bit was cleared or
  *       its span rescanned; every object whose bit was cleared is looked into, or its
  *       span is flagged.
- *   K2  A bit is cleared by one thread: by an atomic and, where there are several.
+ *   G2  A bit is cleared by one thread: by an atomic and, where there are several.
  *
  * LOCKS: none is needed of the heap. What is marked must not change meanwhile, except for
  * words that are no references, and words that are stored atomically.
